@@ -1,0 +1,345 @@
+/* l_column: the Lua module `column`: float64 cells, NaN where missing.
+ *
+ *   column.new{...}            -> column      from numbers; false and "" stand for a missing cell
+ *   column.moments(c, state [, keep]) -> {count, mean, M2, std}
+ *   column.zscore(c, mean, std)  -> column    |c - mean| / std; 0 where std is 0; NaN stays NaN
+ *   column.above(c, limit)     -> column      1 where c > limit, 0 elsewhere (NaN too)
+ *   column.any{c1, c2, ...}    -> column      1 where any is not 0 (NaN counts as 0)
+ *   column.none{c1, ...}       -> column      1 where all are 0
+ *   column.equal(c, value)     -> column      1 where c == value, 0 elsewhere
+ *   column.constant(n, value)  -> column
+ *   column.count(c)            -> cells that are neither 0 nor NaN
+ *   column.missing(c)          -> cells that are NaN
+ *   #c, c[i], c:totable()
+ *
+ * A column is never changed after it is made.
+ */
+#include "bind/l_column.h"
+
+#include "bind/modules.h"
+#include "core/moments.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdint.h>
+
+#define COLUMN "anomalyd.column"
+
+static int l_gc(lua_State *L)
+{
+    struct column **slot = luaL_checkudata(L, 1, COLUMN);
+
+    column_unref(*slot);
+    *slot = NULL;
+    return 0;
+}
+
+static int l_len(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)column_check(L, 1)->n);
+    return 1;
+}
+
+static int l_index(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    lua_Integer i;
+    int whole;
+
+    if (lua_type(L, 2) != LUA_TNUMBER) {
+        lua_getfield(L, LUA_REGISTRYINDEX, COLUMN ".methods");
+        lua_pushvalue(L, 2);
+        lua_rawget(L, -2);
+        return 1;
+    }
+    i = lua_tointegerx(L, 2, &whole);
+    if (!whole || i < 1 || (lua_Unsigned)i > c->n)
+        return 0;
+    lua_pushnumber(L, c->cells[i - 1]);
+    return 1;
+}
+
+static int l_tostring(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    luaL_Buffer b;
+
+    luaL_buffinit(L, &b);
+    lua_pushfstring(L, "column(%I cells:", (LUAI_UACINT)c->n);
+    luaL_addvalue(&b);
+    for (size_t i = 0; i < c->n && i < 5; i++) {
+        lua_pushfstring(L, " %f", c->cells[i]);
+        luaL_addvalue(&b);
+    }
+    luaL_addstring(&b, c->n > 5 ? " ...)" : ")");
+    luaL_pushresult(&b);
+    return 1;
+}
+
+struct column **column_box(lua_State *L)
+{
+    struct column **slot = lua_newuserdatauv(L, sizeof *slot, 0);
+
+    *slot = NULL;
+    luaL_setmetatable(L, COLUMN);
+    return slot;
+}
+
+struct column *column_test(lua_State *L, int index)
+{
+    struct column **slot = luaL_testudata(L, index, COLUMN);
+
+    return slot == NULL ? NULL : *slot;
+}
+
+struct column *column_check(lua_State *L, int index)
+{
+    struct column **slot = luaL_checkudata(L, index, COLUMN);
+
+    luaL_argcheck(L, *slot != NULL, index, "a column that was closed");
+    return *slot;
+}
+
+/* Push a fresh column of n cells. */
+static struct column *push_new(lua_State *L, size_t n)
+{
+    struct column **slot = column_box(L);
+
+    *slot = column_new(n);
+    if (*slot == NULL)
+        luaL_error(L, "out of memory for a column of %I cells", (LUAI_UACINT)n);
+    return *slot;
+}
+
+static double cell_of(lua_State *L, int index, lua_Integer i)
+{
+    if (lua_type(L, index) == LUA_TNUMBER)
+        return lua_tonumber(L, index);
+    if (lua_isnil(L, index) || (lua_isboolean(L, index) && !lua_toboolean(L, index)) ||
+        (lua_type(L, index) == LUA_TSTRING && lua_rawlen(L, index) == 0))
+        return NAN;
+    return luaL_error(L, "column.new: cell %I is a %s, not a number", (LUAI_UACINT)i,
+                      luaL_typename(L, index));
+}
+
+static int l_new(lua_State *L)
+{
+    lua_Integer n;
+    struct column *c;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    n = luaL_len(L, 1);
+    c = push_new(L, (size_t)n);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_geti(L, 1, i);
+        c->cells[i - 1] = cell_of(L, -1, i);
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+static int l_constant(lua_State *L)
+{
+    lua_Integer n = luaL_checkinteger(L, 1);
+    double value = luaL_checknumber(L, 2);
+    struct column *c;
+
+    luaL_argcheck(L, n >= 0, 1, "a count of cells cannot be negative");
+    c = push_new(L, (size_t)n);
+    for (size_t i = 0; i < c->n; i++)
+        c->cells[i] = value;
+    return 1;
+}
+
+static double field(lua_State *L, int index, const char *name)
+{
+    double value;
+
+    lua_getfield(L, index, name);
+    value = luaL_optnumber(L, -1, 0);
+    lua_pop(L, 1);
+    return value;
+}
+
+static void set_count(lua_State *L, double count)
+{
+    if (count == floor(count))
+        lua_pushinteger(L, (lua_Integer)count);
+    else
+        lua_pushnumber(L, count);
+    lua_setfield(L, -2, "count");
+}
+
+static int l_moments(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    const struct column *keep = lua_isnoneornil(L, 3) ? NULL : column_check(L, 3);
+    struct moments m = {0, 0, 0};
+
+    if (!lua_isnoneornil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TTABLE);
+        m.count = field(L, 2, "count");
+        m.mean = field(L, 2, "mean");
+        m.m2 = field(L, 2, "M2");
+    }
+    luaL_argcheck(L, keep == NULL || keep->n == c->n, 3, "keep has another length than the column");
+    luaL_argcheck(L, m.count >= 0 && isfinite(m.count), 2, "count must be a number >= 0");
+    moments_add(&m, c->cells, c->n, keep == NULL ? NULL : keep->cells);
+    lua_createtable(L, 0, 4);
+    set_count(L, m.count);
+    lua_pushnumber(L, m.mean);
+    lua_setfield(L, -2, "mean");
+    lua_pushnumber(L, m.m2);
+    lua_setfield(L, -2, "M2");
+    lua_pushnumber(L, moments_std(&m));
+    lua_setfield(L, -2, "std");
+    return 1;
+}
+
+static int l_zscore(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    double mean = luaL_checknumber(L, 2);
+    double std = luaL_checknumber(L, 3);
+    struct column *z = push_new(L, c->n);
+
+    for (size_t i = 0; i < c->n; i++) {
+        if (isnan(c->cells[i]))
+            z->cells[i] = NAN;
+        else
+            z->cells[i] = std > 0 ? fabs(c->cells[i] - mean) / std : 0.0;
+    }
+    return 1;
+}
+
+static int l_above(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    double limit = luaL_checknumber(L, 2);
+    struct column *flags = push_new(L, c->n);
+
+    for (size_t i = 0; i < c->n; i++)
+        flags->cells[i] = c->cells[i] > limit ? 1 : 0;
+    return 1;
+}
+
+static int l_equal(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    double value = luaL_checknumber(L, 2);
+    struct column *flags = push_new(L, c->n);
+
+    for (size_t i = 0; i < c->n; i++)
+        flags->cells[i] = c->cells[i] == value ? 1 : 0;
+    return 1;
+}
+
+/* A column that holds, for each row, whether any of the columns in the table at 1 is set. */
+static struct column *push_any(lua_State *L)
+{
+    struct column *any = NULL;
+    lua_Integer n;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    n = luaL_len(L, 1);
+    luaL_argcheck(L, n >= 1, 1, "at least one column");
+    for (lua_Integer k = 1; k <= n; k++) {
+        const struct column *c;
+
+        lua_geti(L, 1, k);
+        c = column_check(L, -1);
+        if (any == NULL) {
+            any = push_new(L, c->n);
+            for (size_t i = 0; i < any->n; i++)
+                any->cells[i] = 0;
+            lua_insert(L, -2);
+        }
+        luaL_argcheck(L, c->n == any->n, 1, "the columns differ in length");
+        for (size_t i = 0; i < any->n; i++)
+            if (fabs(c->cells[i]) > 0)
+                any->cells[i] = 1;
+        lua_pop(L, 1);
+    }
+    return any;
+}
+
+static int l_any(lua_State *L)
+{
+    push_any(L);
+    return 1;
+}
+
+static int l_none(lua_State *L)
+{
+    struct column *c = push_any(L);
+
+    for (size_t i = 0; i < c->n; i++)
+        c->cells[i] = 1 - c->cells[i];
+    return 1;
+}
+
+static int l_count(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    lua_Integer count = 0;
+
+    for (size_t i = 0; i < c->n; i++)
+        count += fabs(c->cells[i]) > 0;
+    lua_pushinteger(L, count);
+    return 1;
+}
+
+static int l_missing(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    lua_Integer count = 0;
+
+    for (size_t i = 0; i < c->n; i++)
+        count += isnan(c->cells[i]) != 0;
+    lua_pushinteger(L, count);
+    return 1;
+}
+
+static int l_totable(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+
+    lua_createtable(L, c->n > INT32_MAX ? 0 : (int)c->n, 0);
+    for (size_t i = 0; i < c->n; i++) {
+        lua_pushnumber(L, c->cells[i]);
+        lua_seti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"new", l_new},     {"constant", l_constant}, {"moments", l_moments}, {"zscore", l_zscore},
+    {"above", l_above}, {"equal", l_equal},       {"any", l_any},         {"none", l_none},
+    {"count", l_count}, {"missing", l_missing},   {"totable", l_totable}, {NULL, NULL},
+};
+
+static const luaL_Reg metamethods[] = {
+    {"__gc", l_gc},       {"__close", l_gc},          {"__len", l_len},
+    {"__index", l_index}, {"__tostring", l_tostring}, {NULL, NULL},
+};
+
+void column_register(lua_State *L)
+{
+    if (luaL_newmetatable(L, COLUMN)) {
+        luaL_setfuncs(L, metamethods, 0);
+        lua_pushliteral(L, COLUMN);
+        lua_setfield(L, -2, "__metatable");
+        luaL_newlib(L, functions);
+        lua_setfield(L, LUA_REGISTRYINDEX, COLUMN ".methods");
+    }
+    lua_pop(L, 1);
+}
+
+/* luaopen_column, for the host's preload table and for column.so. */
+int luaopen_column(lua_State *L)
+{
+    luaL_checkversion(L);
+    column_register(L);
+    luaL_newlib(L, functions);
+    return 1;
+}
