@@ -5,11 +5,16 @@
 #include <string.h>
 #include <strings.h>
 
+static void drop(struct exchange_header *header)
+{
+    free((void *)header->name);
+    free((void *)header->value);
+}
+
 static void forget(struct headers *h)
 {
     for (size_t i = 0; i < h->n; i++) {
-        free(h->list[i].name);
-        free(h->list[i].value);
+        drop(&h->list[i]);
     }
     h->n = 0;
     h->lines = 0;
@@ -76,8 +81,7 @@ static int add(struct headers *h, const char *line, size_t name, size_t n)
     header->name = copy(line, name);
     header->value = copy(value, value_len);
     if (header->name == NULL || header->value == NULL) {
-        free(header->name);
-        free(header->value);
+        drop(header);
         return -1;
     }
     h->n++;
@@ -96,7 +100,7 @@ static int fold(struct headers *h, const char *line, size_t n)
         return 0;
     last = &h->list[h->n - 1];
     had = strlen(last->value);
-    value = realloc(last->value, had + n + 2);
+    value = realloc((void *)last->value, had + n + 2);
     if (value == NULL)
         return -1;
     last->value = value;

@@ -13,8 +13,8 @@
 #define HEADERS_BYTES (256 * 1024) /* names and values of one block */
 
 struct exchange_header {
-    char *name; /* as it came; compare without case */
-    char *value;
+    const char *name; /* as it came; compare without case */
+    const char *value;
 };
 
 struct headers {
