@@ -23,20 +23,6 @@ local function read_channel(value)
   return { count = 0, mean = 0.0, M2 = 0.0, std = 0.0, poisoned = true }
 end
 
---- Names in the order in which the text has them, which a decoded table no longer knows.
-local function in_text_order(channels, text)
-  local order, at = {}, {}
-  for name in pairs(channels) do
-    order[#order + 1] = name
-    at[name] = text:find(json.encode(name), 1, true) or math.huge
-  end
-  table.sort(order, function(a, b)
-    if at[a] ~= at[b] then return at[a] < at[b] end
-    return a < b
-  end)
-  return order
-end
-
 --- Read state/baseline.json.
 -- @return baseline; or nil, message, "BadBaseline"
 function baseline.parse(text)
@@ -46,16 +32,17 @@ function baseline.parse(text)
     return nil, "the baseline is no JSON object: " .. (message or "it is something else"), "BadBaseline"
   end
   local result = baseline.empty()
-  for name, channel in pairs(value) do
+  for _, name in ipairs(json.keys(value)) do
+    local channel = value[name]
     if name == "last_updated" then
       result.last_updated = type(channel) == "string" and channel or nil
     elseif type(channel) ~= "table" then
       return nil, ("the baseline's channel %s is no object"):format(name), "BadBaseline"
     else
       result.channels[name] = read_channel(channel)
+      result.order[#result.order + 1] = name
     end
   end
-  result.order = in_text_order(result.channels, text)
   return result
 end
 

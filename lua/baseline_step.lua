@@ -198,10 +198,11 @@ local function run(state, context)
   end
 end
 
---- Give up a turn: the batch failed, or will be tried again with a later turn.
+--- Give up a turn: the batch failed, or will be tried again with a later turn. Does not wait.
 function step.skip(state, turn, context)
-  state.skipped[turn] = true
-  run(state, context)
+  state.waiting[turn] = nil
+  if turn >= state.next_turn then state.skipped[turn] = true end
+  if next(state.waiting) then task.spawn(run, state, context) end
 end
 
 --- Wait for this batch's turn and enter the baseline.
