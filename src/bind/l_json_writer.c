@@ -108,14 +108,12 @@ static void refuse(lua_State *L, struct writer *w, const struct place *at, const
     luaL_error(L, "json.encode: %s %s", lua_tostring(L, -1), what);
 }
 
-/* Raise when a buffer would not take more. */
+/* Raise when the buffer would not take more. */
 static void must(lua_State *L, const struct writer *w, int status)
 {
-    if (status == 0)
-        return;
-    if (buf_full(&w->out, 64))
-        luaL_error(L, "json.encode: the text is longer than %I bytes", (LUAI_UACINT)w->out.max);
-    luaL_error(L, "json.encode: out of memory");
+    if (status != 0)
+        luaL_error(L, "json.encode: the text is longer than %I bytes, or memory is short",
+                   (LUAI_UACINT)w->out.max);
 }
 
 static void new_line(lua_State *L, struct writer *w, int depth)
