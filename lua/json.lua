@@ -274,7 +274,7 @@ local function settle(value)
   if type(value) == "string" then
     if byte(value) ~= 255 then return value end
     local digits = sub(value, 2)
-    value = tonumber(digits) + 0.0
+    value = tonumber(digits) * 1.0 -- + 0.0 would lose the sign of -0.0
     if find(digits, "[.eE]") then return value end
   elseif type(value) ~= "number" then
     return value

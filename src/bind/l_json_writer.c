@@ -12,9 +12,7 @@
 
 #include <lauxlib.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,19 +99,31 @@ static void push_path(lua_State *L, struct writer *w, const struct place *at)
         lua_pushlstring(L, b->data, b->len);
 }
 
+/* Raise the message on top of the stack, at the line that called json.encode in lua/json.lua. */
+static void raise_top(lua_State *L)
+{
+    luaL_where(L, 2);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
 /* Raise "json.encode: PATH WHAT". */
 static void refuse(lua_State *L, struct writer *w, const struct place *at, const char *what)
 {
     push_path(L, w, at);
-    luaL_error(L, "json.encode: %s %s", lua_tostring(L, -1), what);
+    lua_pushfstring(L, "json.encode: %s %s", lua_tostring(L, -1), what);
+    raise_top(L);
 }
 
-/* Raise when the buffer would not take more. */
+/* Raise when a buffer would not take more. */
 static void must(lua_State *L, const struct writer *w, int status)
 {
-    if (status != 0)
-        luaL_error(L, "json.encode: the text is longer than %I bytes, or memory is short",
-                   (LUAI_UACINT)w->out.max);
+    if (status == 0)
+        return;
+    lua_pushfstring(L, "json.encode: the text is longer than %I bytes, or memory is short",
+                    (LUAI_UACINT)w->out.max);
+    raise_top(L);
 }
 
 static void new_line(lua_State *L, struct writer *w, int depth)
@@ -214,8 +224,7 @@ static size_t collect_names(lua_State *L, struct writer *w, const struct place *
         name.slot = (lua_Integer)(w->names.len / sizeof name) + 1;
         lua_pushvalue(L, -1);
         lua_rawseti(L, AT_NAMES, name.slot);
-        if (buf_add(&w->names, &name, sizeof name) != 0)
-            luaL_error(L, "json.encode: out of memory");
+        must(L, w, buf_add(&w->names, &name, sizeof name));
     }
     if (n > 1)
         qsort(names_from(w, base), n, sizeof name, compare_names);
