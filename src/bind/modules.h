@@ -17,6 +17,7 @@ MODULE int luaopen_digest(lua_State *L);
 MODULE int luaopen_directory(lua_State *L);
 MODULE int luaopen_http(lua_State *L);
 MODULE int luaopen_iforest(lua_State *L);
+MODULE int luaopen_json_writer(lua_State *L);
 MODULE int luaopen_number(lua_State *L);
 MODULE int luaopen_s3_call(lua_State *L);
 MODULE int luaopen_sigv4(lua_State *L);
