@@ -233,7 +233,7 @@ fmt: | bootstrap ## format the C sources
 format: | bootstrap
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 luacheck: | bootstrap
-	$(Q)luacheck -q $(wildcard lua scripts spec)
+	$(Q)luacheck -q --no-color $(wildcard lua scripts spec)
 cppcheck: | bootstrap
 	@mkdir -p $(BUILD)/cppcheck
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,portability,performance --inline-suppr \

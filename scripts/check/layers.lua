@@ -7,11 +7,13 @@
 -- violation of each rule being found.
 local MAX_LINES = 700
 
-local TOP_LEVEL = {}
-for name in ([[
-  .busted .ci .clang-format .clang-tidy .gitignore .luacheckrc
-  LICENSE Makefile README.md lua scripts spec src vendor
-]]):gmatch("%S+") do TOP_LEVEL[name] = true end
+-- What stands at the top of the tree: true must be there, false may.
+local TOP_LEVEL = {
+  ["Makefile"] = true, ["README.md"] = true, ["lua"] = true, ["scripts"] = true, ["spec"] = true,
+  ["src"] = true, ["vendor"] = true,
+  [".busted"] = false, [".ci"] = false, [".clang-format"] = false, [".clang-tidy"] = false,
+  [".gitignore"] = false, [".luacheckrc"] = false,
+}
 
 -- Which of our folders, and which libraries, the C files of a layer may include. A library not
 -- named here is free to all.
@@ -114,10 +116,10 @@ local function check(root)
   local files, seen = list_files(root), {}
   for _, path in ipairs(files) do
     local top = path:match("^[^/]+")
-    if not TOP_LEVEL[top] and not seen[top] then
-      seen[top] = true
+    if TOP_LEVEL[top] == nil and not seen[top] then
       complain(path, 1, top .. " is not one of the names at the top of the tree")
     end
+    seen[top] = true
     local source = path:match("%.[ch]$") or path:match("%.lua$") or path:match("%.sh$")
     if source then
       local lines = lines_of(root .. "/" .. path)
@@ -128,7 +130,9 @@ local function check(root)
       if path:match("^lua/.*%.lua$") then check_lua(path, lines, is_script, complain) end
     end
   end
-  if #files == 0 then complain(root, 1, "no files here") end
+  for name, needed in pairs(TOP_LEVEL) do
+    if needed and not seen[name] then complain(root, 1, name .. " is missing") end
+  end
   return complaints, #files
 end
 
