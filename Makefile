@@ -17,6 +17,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --no-builtin-rules --no-print-directory -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .SUFFIXES:
+.SECONDARY:
 .DELETE_ON_ERROR:
 
 # ---- what is compiled how -----------------------------------------------------------------------
@@ -69,6 +70,7 @@ GROUPS := $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 .PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install clean help \
         spec-programs bootstrap fresh FORCE
 all: so $(PROGRAM) ## build build/anomalyd and the Lua modules in build/lua/ (the default)
+	@:
 
 bootstrap:
 	$(Q)$(if $(GROUPS),$(BOOTSTRAP) $(GROUPS),:)
@@ -101,6 +103,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/paths.h
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 define archive
+	@mkdir -p $(@D)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 endef
@@ -112,6 +115,7 @@ $(BUILD)/libbind.a: $(call obj,$(wildcard $(SHARED_BIND)))
 	$(archive)
 
 so: $(SO) ## build only the Lua modules
+	@:
 $(BUILD)/lua/%.so: $(BUILD)/obj/src/bind/l_%.o $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,SO,$@)
@@ -124,6 +128,7 @@ $(BUILD)/anomalyd: $(call obj,src/main.c $(BIND) $(RUN) $(CORE))
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(PACKAGE_LIBS) -lm
 
 spec-programs: $(SPEC_PROGRAMS)
+	@:
 $(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/librun.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -170,14 +175,12 @@ SUITES := unit $(if $(PROGRAM),host) $(if $(wildcard spec/functional/*_spec.lua)
 test: all spec-programs ## run every spec: modules in a stock lua5.4, in the host, then the service
 	$(Q)LUA='$(LUA)' ANOMALYD_BUILD=$(BUILD) $(LUA) spec/suites.lua $(SUITES)
 
-# The sanitizers' runtime must be in the process before a stock Lua loads our modules.
 ASAN_ENV = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
            UBSAN_OPTIONS=print_stacktrace=1
 asan: all ## run every spec against a build with AddressSanitizer and UBSan
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined all spec-programs
 	$(Q)$(ASAN_ENV) LUA='$(LUA)' ANOMALYD_BUILD=$(BUILD)/asan ANOMALYD_PLAIN_BUILD=$(BUILD) \
-	    ANOMALYD_SPEC_LUA="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) $(LUA)" \
-	    $(LUA) spec/suites.lua $(SUITES)
+	    ANOMALYD_SPEC_LUA=$(BUILD)/asan/spec/lua $(LUA) spec/suites.lua $(SUITES)
 
 # ---- fuzzing it ---------------------------------------------------------------------------------
 
@@ -198,7 +201,9 @@ $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/spec/fuzz/%_fuzz.o $(BUILD)/fuzz/librun.a $(B
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ $(PACKAGE_LIBS) -lm
 
 fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+	@:
 fuzz: $(FUZZERS:%=fuzz-%) ## run every fuzzer for FUZZ_SECONDS (60)
+	@:
 fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$* spec/fuzz/corpus/$*
 	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \

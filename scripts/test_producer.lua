@@ -69,6 +69,14 @@ local function parse_options(words)
   return options
 end
 
+--- Lua's own seed is the second and an address: two stations started together may be alike.
+local function random_seed()
+  local file = assert(io.open("/dev/urandom", "rb"))
+  local seed = string.unpack("i8", file:read(8))
+  file:close()
+  return seed
+end
+
 --- A draw from the standard normal distribution, between -USUAL and USUAL (Box and Muller).
 local function normal()
   while true do
@@ -190,7 +198,7 @@ local function main()
   package.path = here .. "/../lua/?.lua;" .. package.path
   package.cpath = here .. "/../build/lua/?.so;" .. package.cpath
   local options = parse_options(arg)
-  if options.seed then math.randomseed(options.seed) end
+  math.randomseed(options.seed or random_seed())
   io.stdout:setvbuf("line")
 
   local bucket = options.bucket
