@@ -4,6 +4,8 @@
  *   column.moments(c, state [, keep]) -> {count, mean, M2, std}
  *   column.zscore(c, mean, std)  -> column    |c - mean| / std; 0 where std is 0; NaN stays NaN
  *   column.above(c, limit)     -> column      1 where c > limit, 0 elsewhere (NaN too)
+ *   column.below(c, limit)     -> column      1 where c < limit, 0 elsewhere
+ *   column.both(a, b)          -> column      1 where neither is 0 or NaN
  *   column.any{c1, c2, ...}    -> column      1 where any is not 0 (NaN counts as 0)
  *   column.none{c1, ...}       -> column      1 where all are 0
  *   column.equal(c, value)     -> column      1 where c == value, 0 elsewhere
@@ -223,6 +225,30 @@ static int l_above(lua_State *L)
     return 1;
 }
 
+static int l_below(lua_State *L)
+{
+    const struct column *c = column_check(L, 1);
+    double limit = luaL_checknumber(L, 2);
+    struct column *flags = push_new(L, c->n);
+
+    for (size_t i = 0; i < c->n; i++)
+        flags->cells[i] = c->cells[i] < limit ? 1 : 0;
+    return 1;
+}
+
+static int l_both(lua_State *L)
+{
+    const struct column *a = column_check(L, 1);
+    const struct column *b = column_check(L, 2);
+    struct column *flags;
+
+    luaL_argcheck(L, a->n == b->n, 2, "the columns differ in length");
+    flags = push_new(L, a->n);
+    for (size_t i = 0; i < a->n; i++)
+        flags->cells[i] = fabs(a->cells[i]) > 0 && fabs(b->cells[i]) > 0 ? 1 : 0;
+    return 1;
+}
+
 static int l_equal(lua_State *L)
 {
     const struct column *c = column_check(L, 1);
@@ -313,9 +339,13 @@ static int l_totable(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"new", l_new},     {"constant", l_constant}, {"moments", l_moments}, {"zscore", l_zscore},
-    {"above", l_above}, {"equal", l_equal},       {"any", l_any},         {"none", l_none},
-    {"count", l_count}, {"missing", l_missing},   {"totable", l_totable}, {NULL, NULL},
+    {"new", l_new},         {"constant", l_constant},
+    {"moments", l_moments}, {"zscore", l_zscore},
+    {"above", l_above},     {"below", l_below},
+    {"both", l_both},       {"equal", l_equal},
+    {"any", l_any},         {"none", l_none},
+    {"count", l_count},     {"missing", l_missing},
+    {"totable", l_totable}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {

@@ -21,4 +21,8 @@ MODULE int luaopen_number(lua_State *L);
 MODULE int luaopen_s3_call(lua_State *L);
 MODULE int luaopen_sigv4(lua_State *L);
 
+/* In the host only. */
+int luaopen_host(lua_State *L);
+int luaopen_task(lua_State *L);
+
 #endif
