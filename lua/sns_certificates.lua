@@ -1,7 +1,7 @@
 --- sns_certificates: SNS's signing certificates, fetched once and kept for a while.
 --
 -- What a stranger's message can cause is bounded: one table of at most `max` entries (failures are
--- remembered too), one fetch at a time for an address, at most `max_fetches` fetches a minute in all.
+-- remembered too), one fetch at a time for an address, at most `max_fetches` fetches in a minute.
 -- The caller has checked the address (sns.verify does) before it asks.
 local sns_certificates = {}
 
@@ -101,8 +101,8 @@ local function load(cache, url)
   return keep(cache, url, entry), done
 end
 
---- A function(url) -> pem | nil, message, code over `fetch`, which is of the same form and makes one
--- request. `options`, all optional: `now` = function() -> seconds (default os.time), `wait` =
+--- A function(url) -> pem | nil, message, code over `fetch`, which is of the same form and makes
+-- one request. `options`, all optional: `now` = function() -> seconds (default os.time), `wait` =
 -- function(seconds) for tasks that run side by side, `check` = function(pem) -> true | nil,
 -- message, code, asked once about each certificate before it is kept, and the limits above.
 function sns_certificates.new(fetch_one, options)

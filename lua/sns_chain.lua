@@ -68,7 +68,8 @@ function sns_chain.checker(options)
     if policy == "off" then return true end
     local cert, message, code = certificate.parse(pem)
     if not cert then return nil, message, code end
-    local now, ok = options.now(), nil
+    local now = options.now()
+    local ok
     ok, message, code = cert:check_time(now)
     if not ok then return nil, message, code end
     ok, message, code = build(cert, options, now)
