@@ -11,6 +11,7 @@
 
 #define MODULE __attribute__((visibility("default")))
 
+MODULE int luaopen_certificate(lua_State *L);
 MODULE int luaopen_column(lua_State *L);
 MODULE int luaopen_csv(lua_State *L);
 MODULE int luaopen_digest(lua_State *L);
