@@ -45,8 +45,9 @@ CORE := $(wildcard src/core/*.c)
 RUN := $(wildcard src/run/*.c)
 BIND := $(wildcard src/bind/*.c)
 # Modules that a stock lua5.4 can require as well: src/bind/l_NAME.c -> build/lua/NAME.so
-MODULES := certificate column iforest csv number digest directory sigv4 s3_call http
-SHARED_BIND := src/bind/bridge.c src/bind/l_column.c
+MODULES := $(filter-out host task server watch,$(patsubst src/bind/l_%.c,%,$(wildcard src/bind/l_*.c)))
+SHARED_BIND := src/bind/l_column.c \
+    $(filter-out src/bind/task.c src/bind/host.c src/bind/l_%,$(wildcard src/bind/*.c))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SO := $(foreach m,$(MODULES),$(if $(wildcard src/bind/l_$(m).c),$(BUILD)/lua/$(m).so))
