@@ -29,7 +29,7 @@ SHARED_BIND := src/bind/bridge.c src/bind/l_column.c
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SO := $(foreach m,$(MODULES),$(if $(wildcard src/bind/l_$(m).c),$(BUILD)/lua/$(m).so))
 
-.PHONY: all so clean test run check help
+.PHONY: all so spec-programs clean test run check help
 all: so
 
 so: $(SO) ## build the Lua modules under build/lua/
@@ -48,6 +48,21 @@ $(BUILD)/lua/%.so: $(BUILD)/obj/src/bind/l_%.o $(BUILD)/libbind.a $(BUILD)/libco
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -shared -o $@ $^ -Wl,--as-needed $(ALL_LDFLAGS) \
 	    $(shell pkg-config --libs libcurl libcrypto expat) -lm
+
+$(BUILD)/librun.a: $(call obj,$(RUN))
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+# Programs in C that specs start: spec/support/NAME.c -> build/spec/NAME
+SPEC_PROGRAMS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(wildcard spec/support/*.c))
+
+.SECONDARY: $(patsubst spec/support/%.c,$(BUILD)/obj/spec/support/%.o,$(wildcard spec/support/*.c))
+
+spec-programs: $(SPEC_PROGRAMS) ## build the programs that functional specs start
+
+$(BUILD)/spec/%: $(BUILD)/obj/spec/support/%.o $(BUILD)/librun.a $(BUILD)/libcore.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ -Wl,--as-needed $(ALL_LDFLAGS) \
+	    $(shell pkg-config --libs $(PACKAGES)) -lm
 
 clean:
 	rm -rf $(BUILD)
