@@ -45,12 +45,13 @@ CORE := $(wildcard src/core/*.c)
 RUN := $(wildcard src/run/*.c)
 BIND := $(wildcard src/bind/*.c)
 # Modules that a stock lua5.4 can require as well: src/bind/l_NAME.c -> build/lua/NAME.so, with
-# what it needs of the files that are not the host's own.
-MODULES := certificate column csv digest directory http iforest json_writer number s3_call sigv4
-SHARED_BIND := $(filter-out src/bind/l_% src/bind/host% src/bind/task%,$(BIND)) src/bind/l_column.c
+# what it needs of the other files. These are the host's alone:
+HOST_MODULES := host task server watch
+MODULES := $(filter-out $(HOST_MODULES),$(patsubst src/bind/l_%.c,%,$(wildcard src/bind/l_*.c)))
+SHARED_BIND := src/bind/l_column.c $(filter-out src/bind/task.c src/bind/host.c src/bind/l_%,$(BIND))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-SO := $(foreach m,$(MODULES),$(if $(wildcard src/bind/l_$(m).c),$(BUILD)/lua/$(m).so))
+SO := $(MODULES:%=$(BUILD)/lua/%.so)
 PROGRAM := $(if $(wildcard src/main.c),$(BUILD)/anomalyd)
 SPEC_PROGRAMS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(wildcard spec/support/*.c))
 FUZZERS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))

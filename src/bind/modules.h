@@ -11,12 +11,14 @@
 
 #define MODULE __attribute__((visibility("default")))
 
+MODULE int luaopen_certificate(lua_State *L);
 MODULE int luaopen_column(lua_State *L);
 MODULE int luaopen_csv(lua_State *L);
 MODULE int luaopen_digest(lua_State *L);
 MODULE int luaopen_directory(lua_State *L);
 MODULE int luaopen_http(lua_State *L);
 MODULE int luaopen_iforest(lua_State *L);
+MODULE int luaopen_json_writer(lua_State *L);
 MODULE int luaopen_number(lua_State *L);
 MODULE int luaopen_s3_call(lua_State *L);
 MODULE int luaopen_sigv4(lua_State *L);
