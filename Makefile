@@ -24,7 +24,7 @@ RUN := $(wildcard src/run/*.c)
 BIND := $(wildcard src/bind/*.c)
 # Modules that a stock lua5.4 can require as well: src/bind/l_NAME.c -> build/lua/NAME.so
 MODULES := column iforest csv number digest directory sigv4 s3_call http
-SHARED_BIND := src/bind/bridge.c src/bind/l_column.c
+SHARED_BIND := src/bind/bridge.c src/bind/bucket_put.c src/bind/l_column.c
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SO := $(foreach m,$(MODULES),$(if $(wildcard src/bind/l_$(m).c),$(BUILD)/lua/$(m).so))
