@@ -2,9 +2,9 @@
 --
 -- new(entry, shared) checks what scripts/app.lua returned and fills this generation's context. The
 -- state in `shared` outlives generations and holds no function of one.
-local batches = require("batches")
 local context = require("context")
 local history = require("history")
+local host = require("host")
 local json = require("json")
 local keys = require("keys")
 local number = require("number")
@@ -13,6 +13,7 @@ local policy = require("policy")
 local queue = require("queue")
 local reconcile = require("reconcile")
 local requests = require("requests")
+local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
 
@@ -58,8 +59,18 @@ local function flagged_rows(frame, key)
   return list
 end
 
+--- The state that outlives generations, where the first one finds none.
+local function prepare(shared)
+  local is_s3 = shared.handle and shared.handle.kind == "s3"
+  shared.metrics = shared.metrics or {}
+  shared.baseline = shared.baseline or step.new()
+  shared.history = shared.history or history.new()
+  shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
+    width = is_s3 and 64 or 16 })
+end
+
 local function fill(entry, checked, shared)
-  local host = require("host")
+  prepare(shared)
   context.shared = shared
   context.options = shared.options
   context.policy = checked
@@ -76,10 +87,10 @@ local function fill(entry, checked, shared)
   context.limits = {}
   context.store = shared.handle and store.counted(shared.handle, context.metrics)
   context.current = shared.current
-  context.count = function(what) context.metrics.count("anomalyd_baseline_conflicts_total",
-    { kind = what }) end
   context.process = function(item) return pipeline.process(item, context) end
   context.accept = function(event) return queue.accept(shared.queue, event, shared.current()) end
+  context.is_input = function(key) return keys.name(key) ~= nil end
+  context.drain = function(seconds) return queue.drain(shared.queue, seconds, host.now) end
   context.reconcile = function() return reconcile.run(context) end
   context.is_complete = function(key)
     if context.store.kind ~= "directory" then return true end
@@ -95,7 +106,6 @@ local function fill(entry, checked, shared)
     end,
   }
   context.handle = function(request) return requests.handle(context, request) end
-  context.batches = batches
   return context
 end
 
