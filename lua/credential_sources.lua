@@ -186,7 +186,9 @@ local function container_url(env)
   local url = text_of(env "AWS_CONTAINER_CREDENTIALS_FULL_URI")
   if not url then return nil end
   local scheme, rest = url:match("^(https?)://([^%s%c]+)$")
-  local host = rest and (rest:match("^(%[[^%]]*%])") or rest:match("^([^:/?#@]+)"))
+  -- The whole authority must be a host and perhaps a port: a user name before it would hide it.
+  local authority = rest and rest:match("^[^/?#]*"):gsub(":%d+$", "")
+  local host = authority and (authority:match("^%[[%x:]+%]$") or authority:match("^[%w%.%-]+$"))
   if not host then return fail("AWS_CONTAINER_CREDENTIALS_FULL_URI is not a http or https URL") end
   if scheme == "http" and not LOCAL_HOSTS[host] and not host:find("^127%.%d+%.%d+%.%d+$") then
     return fail("AWS_CONTAINER_CREDENTIALS_FULL_URI: http is for the container's own host only")

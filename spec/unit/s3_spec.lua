@@ -590,7 +590,8 @@ end
 
 local function entry(key)
   return "<Contents><Key>" .. key .. "</Key>" ..
-    "<LastModified>2026-11-22T06:14:19.444Z</LastModified><ETag>&quot;e&quot;</ETag><Size>5</Size></Contents>"
+    "<LastModified>2026-11-22T06:14:19.444Z</LastModified><ETag>&quot;e&quot;</ETag>" ..
+    "<Size>5</Size></Contents>"
 end
 
 local function collect(client, options)
