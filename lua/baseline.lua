@@ -1,7 +1,7 @@
 --- baseline: the running moments per channel, as an object in the bucket and as a table.
 --
--- A baseline is {channels = {name = {count, mean, M2, std}}, order = {names}, last_updated = text or
--- nil}. It is never changed in place: a step makes a new one. Its JSON is the contract's
+-- A baseline is {channels = {name = {count, mean, M2, std}}, order = {names}, last_updated = text
+-- or nil}. It is never changed in place: a step makes a new one. Its JSON is the contract's
 -- state/baseline.json; the ledger travels beside it as metadata (see ledger.lua).
 local json = require("json")
 
@@ -10,7 +10,9 @@ local baseline = {}
 --- A baseline without a channel.
 function baseline.empty() return { channels = {}, order = {} } end
 
-local function finite(x) return type(x) == "number" and x == x and x ~= math.huge and x ~= -math.huge end
+local function finite(x)
+  return type(x) == "number" and x == x and math.abs(x) ~= math.huge
+end
 
 --- One channel as read. One with numbers that are none (the service this replaces could write NaN)
 -- starts anew, and is marked so that the next batch is not scored against nothing.
@@ -29,7 +31,8 @@ function baseline.parse(text)
   local readable = text:gsub("([:,%[]%s*)%-?NaN", "%1null"):gsub("([:,%[]%s*)%-?Infinity", "%1null")
   local value, message = json.decode(readable)
   if type(value) ~= "table" or value[1] ~= nil then
-    return nil, "the baseline is no JSON object: " .. (message or "it is something else"), "BadBaseline"
+    return nil, "the baseline is no JSON object: " .. (message or "it is something else"),
+      "BadBaseline"
   end
   local result = baseline.empty()
   for _, name in ipairs(json.keys(value)) do

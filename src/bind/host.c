@@ -62,6 +62,7 @@ static const luaL_Reg modules[] = {
     {"sigv4", luaopen_sigv4},
     {"certificate", luaopen_certificate},
     {"task", luaopen_task},
+    {"watch", luaopen_watch},
     {NULL, NULL},
 };
 
