@@ -25,6 +25,8 @@ MODULE int luaopen_sigv4(lua_State *L);
 
 /* In the host only. */
 int luaopen_host(lua_State *L);
+int luaopen_server(lua_State *L);
 int luaopen_task(lua_State *L);
+int luaopen_watch(lua_State *L);
 
 #endif
