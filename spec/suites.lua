@@ -20,7 +20,7 @@ local seconds = tonumber(os.getenv("ANOMALYD_SUITE_SECONDS")) or 600
 local commands = {
   unit = lua .. " spec/runner.lua spec/unit",
   host = program .. " -l spec/runner.lua spec/unit",
-  functional = string.format("env LUA=%s ANOMALYD_BUILD=%s ANOMALYD_PROGRAM=%s %s %s", plain_lua,
+  functional = string.format("env LUA='%s' ANOMALYD_BUILD=%s ANOMALYD_PROGRAM=%s %s %s", plain_lua,
     plain_build, program, plain_lua, "spec/runner.lua spec/functional"),
 }
 
