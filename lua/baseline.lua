@@ -14,15 +14,16 @@ local function finite(x)
   return type(x) == "number" and x == x and math.abs(x) ~= math.huge
 end
 
---- One channel as read. One with numbers that are none (the service this replaces could write NaN)
--- starts anew, and is marked so that the next batch is not scored against nothing.
+--- One channel as read. One whose mean or M2 is no number (the service this replaces could write NaN
+-- for good) keeps its count and is marked as poisoned: see learning.lua.
 local function read_channel(value)
-  local count = type(value) == "table" and math.tointeger(value.count) or value.count
-  if finite(count) and count >= 0 and finite(value.mean) and finite(value.M2) and value.M2 >= 0 then
+  local count = math.tointeger(value.count) or value.count
+  if not finite(count) or count < 0 then count = 0 end
+  if finite(value.mean) and finite(value.M2) and value.M2 >= 0 then
     local std = count < 2 and 0.0 or math.sqrt(value.M2 / count)
     return { count = count, mean = value.mean + 0.0, M2 = value.M2 + 0.0, std = std }
   end
-  return { count = 0, mean = 0.0, M2 = 0.0, std = 0.0, poisoned = true }
+  return { count = count, mean = 0.0, M2 = 0.0, std = 0.0, poisoned = true }
 end
 
 --- Read state/baseline.json.

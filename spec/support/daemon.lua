@@ -1,6 +1,6 @@
---- service: start the real binary for a spec, talk to it, stop it.
+--- daemon: start the real binary for a spec, talk to it, stop it.
 --
---   local s = service.start{ args = "--reload", env = "X=1" }    on a fresh directory bucket
+--   local s = daemon.start{ args = "--reload", env = "X=1" }    on a fresh directory bucket
 --   s:get("/health") -> status, decoded body, text        s:post(path, body, headers)
 --   s:drop("a.csv", text)       put a file under raw/ as a careful program would
 --   s:wait_for(function() ... end, what)    poll, bounded; fails the spec with the log at hand
@@ -9,8 +9,8 @@
 local http = require("http")
 local json = require("json")
 
-local service = {}
-service.__index = service
+local daemon = {}
+daemon.__index = daemon
 
 local build = os.getenv("ANOMALYD_BUILD") or "build"
 local counter = 0
@@ -24,7 +24,7 @@ end
 
 local function pause() os.execute("sleep 0.01") end
 
-function service.read(path)
+function daemon.read(path)
   local file = io.open(path, "rb")
   if not file then return nil end
   local text = file:read("a")
@@ -32,31 +32,31 @@ function service.read(path)
   return text
 end
 
-function service.write(path, text)
+function daemon.write(path, text)
   local file = assert(io.open(path, "wb"))
   assert(file:write(text))
   assert(file:close())
 end
 
 --- A new directory of its own under the build directory.
-function service.directory()
+function daemon.directory()
   counter = counter + 1
   return run(("mktemp -d %s/spec-XXXXXX"):format(build))
 end
 
 --- Run the binary to its end. @return exit code, stdout, stderr
-function service.run(arguments, input, env)
-  local dir = service.directory()
-  if input then service.write(dir .. "/in", input) end
+function daemon.run(arguments, input, env)
+  local dir = daemon.directory()
+  if input then daemon.write(dir .. "/in", input) end
   local _, _, code = os.execute(("env %s %s/anomalyd %s <%s >%s/out 2>%s/err"):format(env or "",
     build, arguments, input and dir .. "/in" or "/dev/null", dir, dir))
-  local out, err = service.read(dir .. "/out"), service.read(dir .. "/err")
+  local out, err = daemon.read(dir .. "/out"), daemon.read(dir .. "/err")
   os.execute("rm -rf " .. dir)
   return code, out, err
 end
 
 --- Wait until `probe()` gives a true value, which is returned.
-function service:wait_for(probe, what, seconds)
+function daemon:wait_for(probe, what, seconds)
   local deadline = os.time() + (seconds or 20)
   while true do
     local value = probe()
@@ -68,9 +68,9 @@ function service:wait_for(probe, what, seconds)
   end
 end
 
-function service:log() return service.read(self.log_path) or "" end
+function daemon:log() return daemon.read(self.log_path) or "" end
 
-function service:alive()
+function daemon:alive()
   return os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)) == true
 end
 
@@ -93,24 +93,24 @@ end
 
 --- Start a service.
 -- @param options {args =, env =, bucket = (default: a fresh directory), scripts = }
-function service.start(options)
+function daemon.start(options)
   options = options or {}
-  local dir = service.directory()
+  local dir = daemon.directory()
   local self = setmetatable({ dir = dir, log_path = dir .. "/log", args = options.args or "",
-    env = options.env or "", bucket = options.bucket or dir .. "/bucket", started = 0 }, service)
+    env = options.env or "", bucket = options.bucket or dir .. "/bucket", started = 0 }, daemon)
   if not options.bucket then os.execute(("mkdir -p %s/raw"):format(self.bucket)) end
   launch(self)
   return self
 end
 
 --- Start it again on the same bucket.
-function service:restart()
+function daemon:restart()
   os.remove(self.dir .. "/pid")
   os.remove(self.dir .. "/code")
   launch(self)
 end
 
-function service:request(method, path, body, headers)
+function daemon:request(method, path, body, headers)
   local answer, message = http.request({ method = method, headers = headers, body = body,
     url = ("http://127.0.0.1:%d%s"):format(self.port, path), timeout = 20 })
   if not answer then error(("%s %s: %s\n%s"):format(method, path, message, self:log()), 2) end
@@ -118,20 +118,20 @@ function service:request(method, path, body, headers)
   return answer.status, value, answer.body, answer.headers
 end
 
-function service:get(path) return self:request("GET", path) end
-function service:post(path, body, headers) return self:request("POST", path, body, headers) end
+function daemon:get(path) return self:request("GET", path) end
+function daemon:post(path, body, headers) return self:request("POST", path, body, headers) end
 
 --- Put a file into the bucket, whole: written beside, then moved in.
-function service:drop(name, text)
+function daemon:drop(name, text)
   local temporary = self.dir .. "/dropped"
-  service.write(temporary, text)
+  daemon.write(temporary, text)
   assert(os.rename(temporary, self.bucket .. "/raw/" .. name))
 end
 
-function service:object(key) return service.read(self.bucket .. "/" .. key) end
+function daemon:object(key) return daemon.read(self.bucket .. "/" .. key) end
 
 --- Wait for the summary of raw/NAME.csv and return it.
-function service:summary(name)
+function daemon:summary(name)
   return self:wait_for(function()
     local text = self:object("processed/" .. name .. "_summary.json")
     return text and json.decode(text)
@@ -139,28 +139,28 @@ function service:summary(name)
 end
 
 local function exit_code(self)
-  local text = service.read(self.dir .. "/code")
+  local text = daemon.read(self.dir .. "/code")
   return text and tonumber((text:gsub("%s", "")))
 end
 
-function service:signal(name) os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid)) end
+function daemon:signal(name) os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid)) end
 
 --- Tell it to stop and wait. @return its exit code
-function service:stop()
+function daemon:stop()
   self:signal("TERM")
   return self:wait_for(function() return exit_code(self) end, "the end of the service", 40)
 end
 
 --- End it at once, as a power cut would.
-function service:kill()
+function daemon:kill()
   self:signal("KILL")
   self:wait_for(function() return exit_code(self) end, "the end of the service")
 end
 
 --- For after_each: end it if it lives, and remove its directory.
-function service:remove()
+function daemon:remove()
   if self:alive() then self:kill() end
   os.execute("rm -rf " .. self.dir)
 end
 
-return service
+return daemon
