@@ -56,8 +56,9 @@ function baseline.format(object)
   for i, name in ipairs(object.order) do
     local c = object.channels[name]
     names[i] = name
+    local function known(x) return c.poisoned and json.null or x + 0.0 end
     value[name] = json.object({ "count", "mean", "M2", "std" },
-      { count = c.count, mean = c.mean + 0.0, M2 = c.M2 + 0.0, std = c.std + 0.0 })
+      { count = c.count, mean = known(c.mean), M2 = known(c.M2), std = known(c.std) })
   end
   names[#names + 1] = "last_updated"
   value.last_updated = object.last_updated
