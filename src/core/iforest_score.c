@@ -21,7 +21,7 @@ static const struct {
     [IFOREST_BEST] = {"best", NULL},
     [IFOREST_PORTABLE] = {"portable", iforest_walk_portable},
     [IFOREST_AVX2] = {"avx2", iforest_walk_portable},
-    [IFOREST_AVX512] = {"avx512", iforest_walk_portable},
+    [IFOREST_AVX512] = {"avx512", iforest_walk_avx512},
     [IFOREST_PLAIN] = {"plain", NULL},
 };
 
