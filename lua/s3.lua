@@ -3,7 +3,7 @@
 -- The same interface as the directory bucket's. What can go wrong in the world comes back as
 -- `nil, message, code` with S3's own code (NoSuchKey, PreconditionFailed, AccessDenied, ...) or the
 -- transport's (Timeout, ConnectFailed, ...); wrong arguments raise. ETags have no quotes here,
--- times are texts like "2026-11-22T06:14:19Z". Every call waits: in the host the task yields.
+-- times are whole seconds since 1970. Every call waits: in the host the task yields.
 local aws_settings = require "aws_settings"
 local credentials = require "credentials"
 local digest = require "digest"
@@ -132,16 +132,6 @@ local function request(self, ask)
   return request_once(self, ask, fresh)
 end
 
-local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
-  Oct = 10, Nov = 11, Dec = 12 }
-
--- "Sun, 22 Nov 2026 06:14:19 GMT" -> "2026-11-22T06:14:19Z"; anything else stays.
-local function iso_time(date)
-  local day, month, year, clock = (date or ""):match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) ([%d:]+) GMT$")
-  if not MONTHS[month] then return date end
-  return ("%s-%02d-%sT%sZ"):format(year, MONTHS[month], day, clock)
-end
-
 local function metadata_of(headers)
   local metadata = {}
   for name, value in pairs(headers) do
@@ -157,8 +147,8 @@ local function object_of(answer)
   local total = (headers["content-range"] or ""):match("/(%d+)$") or headers["content-length"]
   return {
     etag = answer.etag, metadata = metadata_of(headers), content_type = headers["content-type"],
-    last_modified = iso_time(headers["last-modified"]), size = math.tointeger(total or 0) or
-      math.tointeger(tonumber(total)), body = answer.body,
+    last_modified = answer.last_modified, body = answer.body,
+    size = math.tointeger(tonumber(total) or 0),
   }
 end
 
@@ -315,8 +305,9 @@ function Client:put(key, body, options)
   return { etag = answer.etag }
 end
 
-local function list_query(options, token, size)
-  local query = { { "list-type", "2" }, { "encoding-type", "url" }, { "max-keys", size } }
+local function list_query(options, token)
+  local query = { { "list-type", "2" }, { "encoding-type", "url" },
+    { "max-keys", options.limit or PAGE_SIZE } }
   local function add(name, value)
     if value and value ~= "" then query[#query + 1] = { name, value } end
   end
@@ -328,25 +319,26 @@ local function list_query(options, token, size)
 end
 
 --- List objects in the order of their keys' bytes. `options`: `prefix`, `start_after` (only keys
--- behind this one), `limit` (most objects in all), `delimiter`, `page_size` (most of one page).
--- Returns an iterator over pages, each an array of {key, size, etag, last_modified} (and
--- `prefixes`, with a delimiter). A failure comes as one last page that is false:
+-- behind this one), `limit` (most objects of one page, 1000 at most), `delimiter`.
+-- Returns an iterator over pages, each an array of {key, size, etag, last_modified} that is not
+-- empty (with a delimiter it may be: then it has `prefixes`). A failure comes as a last page that is
+-- false, so that it cannot be taken for the end:
 --
 --     for page, message, code in client:list{ prefix = "raw/" } do
 --       if not page then return nil, message, code end
 function Client:list(options)
   options = options or {}
   assert(type(options) == "table", "s3 list: options must be a table")
-  local left = options.limit or math.huge
-  local page_size = options.page_size or PAGE_SIZE
+  local limit = options.limit
+  assert(limit == nil or (math.type(limit) == "integer" and limit >= 1 and limit <= PAGE_SIZE),
+    "s3 list: 'limit' must be a whole number from 1 to 1000")
   local token
-  local done = left <= 0
-  return function()
+  local done = false
+
+  local function next_page()
     if done then return nil end
-    local size = math.tointeger(math.min(page_size, left))
-    local answer, message, code = request(self, { verb = "list",
-      query = list_query(options, token, size) })
-    if answer and answer.page.next_token == token and token then
+    local answer, message, code = request(self, { verb = "list", query = list_query(options, token) })
+    if answer and token and answer.page.next_token == token then
       answer, message, code = nil, "list bucket " .. self.bucket ..
         ": the server repeats a page", "BadAnswer"
     end
@@ -354,12 +346,14 @@ function Client:list(options)
       done = true
       return false, message, code
     end
-    left = left - #answer.page
-    token = answer.page.next_token
-    answer.page.next_token = nil
-    done = not token or left <= 0
-    return answer.page
+    local page = answer.page
+    token, page.next_token = page.next_token, nil
+    done = not token
+    if #page == 0 and #page.prefixes == 0 then return next_page() end
+    return page
   end
+
+  return next_page
 end
 
 --- How things stand, for /health and the console: bucket, region, host, style, clock_offset,

@@ -5,7 +5,7 @@
  *     -> client | nil, message, code
  *   client:request{verb, key, headers, query, if_match, if_none_match, body, limit,
  *                  access_key_id, secret_access_key, session_token}
- *     -> {status, attempts, headers, body, etag, upload_id, page}
+ *     -> {status, attempts, headers, body, etag, last_modified, upload_id, page}
  *      | nil, message, code, {status, attempts}
  *     verb: "get", "head", "put", "delete", "list", "create_upload", "put_part", "complete_upload",
  *     "abort_upload". A page: {{key, etag, size, last_modified}, ..., prefixes, next_token}. Waits.
@@ -22,6 +22,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <time.h>
 
 #define CLIENT "anomalyd.s3_client"
 
@@ -79,6 +80,15 @@ static void set_integer(lua_State *L, const char *name, lua_Integer value)
     lua_setfield(L, -2, name);
 }
 
+/* Seconds since 1970 of a date as HTTP writes it. */
+static void set_date(lua_State *L, const char *name, const char *date)
+{
+    time_t seconds = date == NULL ? -1 : curl_getdate(date, NULL);
+
+    if (seconds != -1)
+        set_integer(L, name, (lua_Integer)seconds);
+}
+
 static void push_headers(lua_State *L, const struct exchange *x)
 {
     lua_createtable(L, 0, (int)x->n_headers);
@@ -99,7 +109,7 @@ static void push_entry(lua_State *L, const struct s3_entry *e)
     lua_createtable(L, 0, 4);
     set_string(L, "key", e->key);
     set_string(L, "etag", e->etag);
-    set_string(L, "last_modified", e->last_modified);
+    set_integer(L, "last_modified", e->last_modified);
     set_integer(L, "size", e->size);
 }
 
@@ -141,6 +151,7 @@ static int op_done(lua_State *L, int status, lua_KContext ctx)
     push_outline(L, call);
     push_headers(L, x);
     lua_setfield(L, -2, "headers");
+    set_date(L, "last_modified", exchange_header(x, "last-modified"));
     set_string(L, "etag", call->etag != NULL ? call->etag : call->answer.etag);
     set_string(L, "upload_id", call->answer.upload_id);
     if (call->verb == S3_GET) {

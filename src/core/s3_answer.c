@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct reading {
     struct s3_answer *a;
@@ -50,14 +51,14 @@ static int set_etag(char **slot, const char *text)
     return set(slot, start, n);
 }
 
-/* "2026-11-22T06:14:19.444Z" -> "2026-11-22T06:14:19Z" */
-static int set_time(char **slot, char *text, size_t n)
+/* Seconds since 1970 of "2026-11-22T06:14:19.444Z"; 0 when it is nothing like that. */
+static int64_t seconds_of(const char *text)
 {
-    if (n > 20 && text[19] == '.' && text[n - 1] == 'Z') {
-        text[19] = 'Z';
-        n = 20;
-    }
-    return set(slot, text, n);
+    struct tm tm = {0};
+
+    if (strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) == NULL)
+        return 0;
+    return (int64_t)timegm(&tm);
 }
 
 static int grow(void **list, size_t *cap, size_t n, size_t size)
@@ -81,8 +82,7 @@ static void free_entry(struct s3_entry *e)
 {
     free(e->key);
     free(e->etag);
-    free(e->last_modified);
-    *e = (struct s3_entry){NULL, NULL, NULL, 0};
+    *e = (struct s3_entry){NULL, NULL, 0, 0};
 }
 
 /* Give a missing text of an entry the empty one. */
@@ -96,11 +96,10 @@ static int take_entry(struct reading *r)
     struct s3_answer *a = r->a;
 
     if (grow((void **)&a->entries, &r->entries_cap, a->n_entries, sizeof *a->entries) != 0 ||
-        complete(&r->entry.key) != 0 || complete(&r->entry.etag) != 0 ||
-        complete(&r->entry.last_modified) != 0)
+        complete(&r->entry.key) != 0 || complete(&r->entry.etag) != 0)
         return -1;
     a->entries[a->n_entries++] = r->entry;
-    r->entry = (struct s3_entry){NULL, NULL, NULL, 0};
+    r->entry = (struct s3_entry){NULL, NULL, 0, 0};
     return 0;
 }
 
@@ -129,8 +128,8 @@ static int in_contents(struct reading *r, const char *name, char *text, size_t n
     if (strcmp(name, "ETag") == 0)
         return set_etag(&r->entry.etag, text);
     if (strcmp(name, "LastModified") == 0)
-        return set_time(&r->entry.last_modified, text, n);
-    if (strcmp(name, "Size") == 0)
+        r->entry.last_modified = seconds_of(text);
+    else if (strcmp(name, "Size") == 0)
         r->entry.size = whole_number(text);
     return 0;
 }

@@ -16,9 +16,9 @@
 #define S3_ENTRIES 100000 /* most objects of one page */
 
 struct s3_entry {
-    char *key;           /* may hold any byte but NUL; "" when the document had none */
-    char *etag;          /* without quotes */
-    char *last_modified; /* "2026-11-22T06:14:19Z", or as it came when it had another form */
+    char *key;             /* any byte but NUL; "" when the document had none */
+    char *etag;            /* without quotes */
+    int64_t last_modified; /* seconds since 1970; 0 when unknown */
     int64_t size;
 };
 
