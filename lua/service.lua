@@ -62,12 +62,11 @@ end
 
 --- The state that outlives generations, where the first one finds none.
 local function prepare(shared)
-  local is_s3 = shared.handle and shared.handle.kind == "s3"
   shared.metrics = shared.metrics or {}
   shared.baseline = shared.baseline or step.new()
   shared.history = shared.history or history.new()
   shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
-    width = is_s3 and 64 or 16 })
+    width = 64 })
 end
 
 local function fill(entry, checked, shared)
