@@ -545,6 +545,31 @@ describe("directory", function()
     end)
   end)
 
+  describe("files changed by others", function()
+    it("are never given out half", function()
+      write(root .. "/grows", ("x"):rep(20000000))
+      shell("(timeout 5 sh -c 'while test -e " .. root .. "/grows; do printf x >> " .. root
+        .. "/grows; done') >/dev/null &")
+      shell("while test $(stat -c %s " .. root .. "/grows) = 20000000; do sleep 0.01; done")
+      local got, message, code = bucket:get("grows")
+      os.remove(root .. "/grows")
+      assert.is_nil(got)
+      assert.equal("Changing", code)
+      assert.matches('"grows"', message, 1, true)
+    end)
+
+    it("are read again, however their ETag was known", function()
+      bucket:put("k", "a")
+      shell("sleep 3.1")
+      assert.equal(MD5_A, bucket:head("k").etag)
+      assert.equal(MD5_A, bucket:list {}()[1].etag)
+      write(root .. "/k", "b")
+      shell("touch -d '1 hour ago' " .. root .. "/k")
+      assert.is_nil(bucket:list {}()[1].etag)
+      assert.equal(MD5_B, bucket:head("k").etag)
+    end)
+  end)
+
   describe("complete", function()
     it("tells whether a process still writes the file", function()
       bucket:put("done", "x")
@@ -576,6 +601,26 @@ describe("directory", function()
       assert.matches("^AccessDenied", said)
       assert.matches("chmod or chown", said)
       assert.matches("\nAccessDenied$", said)
+    end)
+  end)
+
+  -- Built by `make spec-programs` from spec/support.
+  describe("under attack", function()
+    local function run(name, arguments)
+      local program = "build/spec/" .. name
+      local file = io.open(program, "rb")
+      if not file then return pending(program .. " is not built") end
+      file:close()
+      assert.equal("done", output(string.format("%s %s/attack %s 2>&1 >/dev/null && echo done",
+        program, root, arguments)))
+    end
+
+    it("keeps old or new at a crash between any two steps", function()
+      run("directory_crash", "")
+    end)
+
+    it("loses no conditional put among processes and threads", function()
+      run("directory_race", "3 2 10")
     end)
   end)
 end)
