@@ -101,6 +101,9 @@ void bridge_unref(struct bridge_op *op);
  * possible here (inside table.sort, gsub, a metamethod of tostring, a chunk being required). */
 int bridge_run(lua_State *L, struct bridge_op *op, lua_KFunction k);
 
+/* For executors: ask the operation what it needs next. */
+enum bridge_next bridge_next(struct bridge_op *op);
+
 /* Push nil, message, code of a failure; returns 3. */
 int bridge_fail(lua_State *L, const struct fail *fail);
 
