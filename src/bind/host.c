@@ -4,6 +4,8 @@
 #include "bind/modules.h"
 #include "run/log.h"
 
+#include "paths.h"
+
 #include <limits.h>
 #include <lualib.h>
 #include <signal.h>
@@ -60,6 +62,7 @@ static const luaL_Reg modules[] = {
     {"sigv4", luaopen_sigv4},
     {"certificate", luaopen_certificate},
     {"task", luaopen_task},
+    {"watch", luaopen_watch},
     {NULL, NULL},
 };
 
@@ -74,30 +77,38 @@ static int l_open(lua_State *L)
     return 0;
 }
 
-/* The directory above the program that holds lua/boot.lua: the source tree's, or share/anomalyd of
- * the prefix it is installed under. */
+/* Is lua/boot.lua in `dir`? Then that is the root. */
+static bool try_root(struct host *host, const char *dir)
+{
+    char path[PATH_MAX + 16];
+
+    snprintf(path, sizeof path, "%s/lua/boot.lua", dir);
+    return access(path, R_OK) == 0 && realpath(dir, host->root) != NULL;
+}
+
+/* The directory that holds lua/boot.lua: the source tree above the program, share/anomalyd of the
+ * prefix it is installed under, or the one it was built for. */
 static int find_root(struct host *host, struct fail *fail)
 {
-    static const char *const places[] = {"/..", "/../share/anomalyd"};
-    char exe[PATH_MAX], path[PATH_MAX + 64];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    /* build/anomalyd, build/KIND/anomalyd, PREFIX/bin/anomalyd */
+    static const char *const places[] = {"/..", "/../..", "/../share/anomalyd"};
+    char exe[PATH_MAX], dir[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 32);
     char *slash;
 
     exe[n < 0 ? 0 : n] = '\0';
     slash = strrchr(exe, '/');
-    if (slash == NULL)
-        return fail_set(fail, "NoRoot", "cannot tell where the program lies (is /proc mounted?)");
-    *slash = '\0';
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        snprintf(path, sizeof path, "%s%s/lua/boot.lua", exe, places[i]);
-        if (access(path, R_OK) != 0)
-            continue;
-        snprintf(path, sizeof path, "%s%s", exe, places[i]);
-        if (realpath(path, host->root) != NULL)
+    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
+        snprintf(slash, 32, "%s", places[i]);
+        if (try_root(host, exe))
             return 0;
     }
-    return fail_set(fail, "NoRoot", "lua/boot.lua is neither beside %s nor in ../share/anomalyd",
-                    exe);
+    snprintf(dir, sizeof dir, "%s/..", ANOMALYD_LUA_DIR);
+    if (try_root(host, dir))
+        return 0;
+    return fail_set(fail, "NoRoot",
+                    "lua/boot.lua is neither beside the program nor in %s: install again",
+                    ANOMALYD_LUA_DIR);
 }
 
 static int open_state(struct host *host, struct fail *fail)

@@ -16,15 +16,13 @@
 #include "bind/modules.h"
 #include "run/log.h"
 
+#include "paths.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef VERSION
-#define VERSION "0"
-#endif
 
 enum { MAX_FIELDS = 32 };
 
@@ -241,7 +239,7 @@ int luaopen_host(lua_State *L)
     luaL_newlib(L, functions);
     lua_pushstring(L, host_of(L)->root);
     lua_setfield(L, -2, "root");
-    lua_pushliteral(L, VERSION);
+    lua_pushliteral(L, ANOMALYD_VERSION);
     lua_setfield(L, -2, "version");
     lua_pushlightuserdata(L, (void *)&bridge_sentinel);
     lua_setfield(L, -2, "sentinel");
