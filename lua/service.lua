@@ -19,6 +19,8 @@ local suggest = require("suggest")
 
 local service = {}
 
+local MOST_ROWS = 10000 -- /anomalies/recent shows no more of one file
+
 local ENTRY = { app = "table", policy = "table", detect = "function", handshake = "table" }
 
 --- Check the table that scripts/app.lua returned. @return the checked policy; or nil, message
@@ -43,15 +45,14 @@ end
 
 --- A scored file's flagged rows as JSON objects in the order of its columns.
 local function flagged_rows(frame, key)
-  local names, rows = frame:select("anomaly", "True", 10000)
+  local rows, names = frame:select("anomaly", "True", MOST_ROWS)
   local order = table.move(names, 1, #names, 1, {})
   order[#order + 1] = "source_file"
   local list = {}
   for i, cells in ipairs(rows) do
     local row = {}
     for k, name in ipairs(names) do
-      local cell = cells[k]
-      row[name] = cell == nil and json.null or cell
+      row[name] = cells[k]
     end
     row.source_file = key
     list[i] = json.object(order, row)
@@ -100,7 +101,9 @@ local function fill(entry, checked, shared)
     add = function(summary)
       history.add(shared.history, keys.name(summary.source_key), summary)
     end,
-    failed = function(key, etag) history.failed(shared.history, keys.name(key), etag, host.utc()) end,
+    failed = function(key, etag)
+      history.failed(shared.history, keys.name(key), etag, host.utc())
+    end,
     is_done = function(key, etag)
       return history.is_done(shared.history, keys.name(key), etag)
     end,

@@ -570,8 +570,8 @@ describe("directory", function()
         local bucket = assert(require("directory").open(%q))
         print(select(3, bucket:writable()), select(2, bucket:writable()))
         print(select(3, bucket:put("a", "b")))]], package.cpath, root))
-      local said = output("chmod 644 " .. script .. "; setpriv --reuid=65534 --clear-groups lua5.4 "
-        .. script .. " 2>&1")
+      local said = output("chmod 644 " .. script .. "; setpriv --reuid=65534 --clear-groups "
+        .. (os.getenv("LUA") or "lua5.4") .. " " .. script .. " 2>&1")
       os.remove(script)
       assert.matches("^AccessDenied", said)
       assert.matches("chmod or chown", said)
