@@ -213,8 +213,10 @@ local function check_subscribe_url(flow, message)
   local url = message.SubscribeURL
   if type(url) ~= "string" then return nil, "SubscribeURL is missing", "MissingField" end
   if flow.deps.insecure and is_loopback(url) then return true end
-  local topic, text, code = sns.topic(message.TopicArn)
-  if not topic then return nil, text, code end
+  local topic = sns.topic(message.TopicArn)
+  if not topic then
+    return nil, "SubscribeURL is not on the SNS host of a topic's region", "BadSubscribeUrl"
+  end
   return sns.check_subscribe_url(message, topic)
 end
 

@@ -465,6 +465,7 @@ describe("sns_flow", function()
         "http://127.0.0.1/\r\nX: y", "gopher://localhost/", "http://1270.0.0.1/",
       } do
         refused("SubscribeURL", confirmation { SubscribeURL = url })
+        refused("SubscribeURL", confirmation { SubscribeURL = url, TopicArn = false })
       end
     end)
 
