@@ -180,7 +180,7 @@ test: all spec-programs ## run every spec: modules in a stock lua5.4, in the hos
 ASAN_ENV = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
            UBSAN_OPTIONS=print_stacktrace=1
 asan: all ## run every spec against a build with AddressSanitizer and UBSan
-	$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined all spec-programs
+	$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined LUA_DIR='$(CURDIR)/lua' all spec-programs
 	$(Q)$(ASAN_ENV) ANOMALYD_BUILD=$(BUILD)/asan LUA=$(abspath $(BUILD)/asan/spec/lua) \
 	    ANOMALYD_PLAIN_BUILD=$(BUILD) ANOMALYD_PLAIN_LUA='$(LUA)' $(LUA) spec/suites.lua $(SUITES)
 
