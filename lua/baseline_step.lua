@@ -157,7 +157,7 @@ local function persist(state, group, context)
     if ok then break end
     state.cached = nil
     if CONFLICT[code] then
-      context.count("conflict")
+      context.log("debug", "the baseline was written by another host; reading it again")
       task.sleep(math.random() * 0.02)
     else
       context.log("warning", "the baseline cannot be written now; trying again",

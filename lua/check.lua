@@ -8,8 +8,7 @@ function check.run(given, fail)
   host.log_setup({ stderr = true })
   local scripts, message = scripts_dir.find(given.scripts)
   if not scripts then return fail(2, message) end
-  local shared = { options = given, metrics = require("metrics").new(), history = {}, baseline = {},
-    queue = {} }
+  local shared = { options = given }
   local built, context = scripts_dir.build(1, scripts, shared)
   if not built then return fail(1, context) end
   io.stdout:write(("%s: %d routes, policy and detection are right\n"):format(scripts,

@@ -1,7 +1,7 @@
 --- notify: POST /notify: believe the message (sns_flow), queue the batches it names, answer.
 --
--- 200 is said when every record that concerns this bucket is in the queue; 503 when there is no room
--- or the service is starting or stopping, so that SNS tries again.
+-- 200 is said when every record that concerns this bucket is in the queue; 503 when there is no
+-- room or the service is starting or stopping, so that SNS tries again.
 local context = require("context")
 local host = require("host")
 local http = require("http")

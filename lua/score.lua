@@ -124,8 +124,7 @@ function score.run(given, fail)
   host.configure({ workers = given.workers, slice = 60 })
   local scripts, message = scripts_dir.find(given.scripts)
   if not scripts then return fail(2, message) end
-  local shared = { options = given, metrics = require("metrics").new(), history = {}, baseline = {},
-    queue = {} }
+  local shared = { options = given }
   local built, context = scripts_dir.build(1, scripts, shared)
   if not built then return fail(1, "the scripts cannot be loaded: " .. context) end
   local text, why = read(given.input)

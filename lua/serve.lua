@@ -10,14 +10,10 @@ local SETTLE = 0.1
 
 local shared
 
---- What outlives every generation. No function of a generation is kept in it.
+--- What outlives every generation. The first one adds its queue, baseline, history and metrics; no
+-- function of a generation is kept in it, except in `context`, which is the current one's.
 local function new_shared(options, handle)
-  local queue, step, history = require("queue"), require("baseline_step"), require("history")
-  local state = {
-    options = options, handle = handle, started = host.now(), generation = 0,
-    metrics = require("metrics").new(), baseline = step.new(), history = history.new(),
-    queue = queue.new({ limit = options.queue_limit, width = handle.kind == "s3" and 64 or 16 }),
-  }
+  local state = { options = options, handle = handle, started = host.now(), generation = 0 }
   state.current = function() return state.context end
   return state
 end
@@ -104,7 +100,7 @@ local function watch_bucket(handle)
     end
     local key = "raw/" .. event.name
     local context = shared.context
-    if not require("keys").name(key) then return end
+    if not context.is_input(key) then return end
     while not shared.draining and handle.bucket:complete(key) == false do task.sleep(0.05) end
     local taken, reason = context.accept({ key = key, source = "directory" })
     if not taken then host.log("warning", "not queued; the next look finds it", { key = key,
@@ -156,8 +152,7 @@ local function stop(signal)
   local deadline = host.now() + shared.options.drain_timeout
   shared.server:stop()
   shared.look_now:fire()
-  local queue = require("queue")
-  local done, left = queue.drain(shared.queue, deadline - host.now(), host.now)
+  local done, left = shared.context.drain(deadline - host.now())
   while shared.server:in_flight() > 0 and host.now() < deadline do task.sleep(0.02) end
   local requests = shared.server:in_flight()
   if not done or requests > 0 then
@@ -188,7 +183,8 @@ local function say_running(options, handle)
   host.log("info", ("anomalyd %s on http://%s:%d (bucket %s, generation %d, pid %d)"):format(
     host.version, shown, shared.server.port, handle.name, shared.generation, host.pid()))
   if options.insecure_sns then
-    host.log("warning", "--insecure-sns: unsigned SNS messages are believed; never on a public port")
+    host.log("warning",
+      "--insecure-sns: unsigned SNS messages are believed; never on a public port")
   end
 end
 

@@ -2,9 +2,9 @@
 --
 -- new(entry, shared) checks what scripts/app.lua returned and fills this generation's context. The
 -- state in `shared` outlives generations and holds no function of one.
-local batches = require("batches")
 local context = require("context")
 local history = require("history")
+local host = require("host")
 local json = require("json")
 local keys = require("keys")
 local number = require("number")
@@ -13,10 +13,13 @@ local policy = require("policy")
 local queue = require("queue")
 local reconcile = require("reconcile")
 local requests = require("requests")
+local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
 
 local service = {}
+
+local MOST_ROWS = 10000 -- /anomalies/recent shows no more of one file
 
 local ENTRY = { app = "table", policy = "table", detect = "function", handshake = "table" }
 
@@ -42,15 +45,14 @@ end
 
 --- A scored file's flagged rows as JSON objects in the order of its columns.
 local function flagged_rows(frame, key)
-  local names, rows = frame:select("anomaly", "True", 10000)
+  local rows, names = frame:select("anomaly", "True", MOST_ROWS)
   local order = table.move(names, 1, #names, 1, {})
   order[#order + 1] = "source_file"
   local list = {}
   for i, cells in ipairs(rows) do
     local row = {}
     for k, name in ipairs(names) do
-      local cell = cells[k]
-      row[name] = cell == nil and json.null or cell
+      row[name] = cells[k]
     end
     row.source_file = key
     list[i] = json.object(order, row)
@@ -58,8 +60,18 @@ local function flagged_rows(frame, key)
   return list
 end
 
+--- The state that outlives generations, where the first one finds none.
+local function prepare(shared)
+  local is_s3 = shared.handle and shared.handle.kind == "s3"
+  shared.metrics = shared.metrics or {}
+  shared.baseline = shared.baseline or step.new()
+  shared.history = shared.history or history.new()
+  shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
+    width = is_s3 and 64 or 16 })
+end
+
 local function fill(entry, checked, shared)
-  local host = require("host")
+  prepare(shared)
   context.shared = shared
   context.options = shared.options
   context.policy = checked
@@ -76,10 +88,10 @@ local function fill(entry, checked, shared)
   context.limits = {}
   context.store = shared.handle and store.counted(shared.handle, context.metrics)
   context.current = shared.current
-  context.count = function(what) context.metrics.count("anomalyd_baseline_conflicts_total",
-    { kind = what }) end
   context.process = function(item) return pipeline.process(item, context) end
   context.accept = function(event) return queue.accept(shared.queue, event, shared.current()) end
+  context.is_input = function(key) return keys.name(key) ~= nil end
+  context.drain = function(seconds) return queue.drain(shared.queue, seconds, host.now) end
   context.reconcile = function() return reconcile.run(context) end
   context.is_complete = function(key)
     if context.store.kind ~= "directory" then return true end
@@ -89,13 +101,14 @@ local function fill(entry, checked, shared)
     add = function(summary)
       history.add(shared.history, keys.name(summary.source_key), summary)
     end,
-    failed = function(key, etag) history.failed(shared.history, keys.name(key), etag, host.utc()) end,
+    failed = function(key, etag)
+      history.failed(shared.history, keys.name(key), etag, host.utc())
+    end,
     is_done = function(key, etag)
       return history.is_done(shared.history, keys.name(key), etag)
     end,
   }
   context.handle = function(request) return requests.handle(context, request) end
-  context.batches = batches
   return context
 end
 

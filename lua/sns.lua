@@ -17,6 +17,8 @@
 --   BadSignature             the signature does not prove these contents
 -- and whatever code the certificate function gives (CertificateUnavailable and others).
 local certificate = require "certificate"
+local json = require "json"
+local sns_certificates = require "sns_certificates"
 
 local sns = {}
 
@@ -226,6 +228,8 @@ local FORMS = {
   Type = "^%a+$",
 }
 
+-- A null counts as a field that is not there; a message may come from any decoder, and they have
+-- userdata of their own for it.
 local function absent(value)
   return value == nil or type(value) == "userdata"
 end
@@ -347,7 +351,7 @@ local function check_certificate(cert, topic, now)
 end
 
 local function decode(text)
-  local value, message = require("json").decode(text)
+  local value, message = json.decode(text)
   if type(value) ~= "table" then
     return refuse("BadMessage", "not a JSON object%s", message and ": " .. tostring(message) or "")
   end
@@ -401,7 +405,7 @@ end
 --- A caching certificate function for options.certificate, over `fetch(url) -> pem | nil, message,
 -- code`: see lua/sns_certificates.lua for its options and limits.
 function sns.certificates(fetch, options)
-  return require("sns_certificates").new(fetch, options)
+  return sns_certificates.new(fetch, options)
 end
 
 return sns

@@ -8,8 +8,10 @@
 -- "detail"} for what may succeed when SNS tries again; 422 {"detail": [...]} for a body that is no
 -- message. An answer never tells what a request of ours met: a closed port, an error and a time-out
 -- give the same words, and the log has the rest.
-local sns = require "sns"
+local json = require "json"
 local s3_events = require "s3_events"
+local sns = require "sns"
+local sns_chain = require "sns_chain"
 
 local sns_flow = {}
 
@@ -27,7 +29,7 @@ local TEMPORARY = {
 }
 
 local function absent(value)
-  return value == nil or type(value) == "userdata"
+  return value == nil or value == json.null
 end
 
 -- One line, and not long, of a text that may come from a stranger.
@@ -59,7 +61,7 @@ function sns_flow.check(policy)
     end
   end
   local chain = policy.chain
-  if chain ~= nil and not require("sns_chain").POLICIES[chain] then
+  if chain ~= nil and not sns_chain.POLICIES[chain] then
     return nil, 'sns_handshake: chain must be "when_possible", "require" or "off"'
   end
   return true
@@ -79,7 +81,7 @@ end
 --- The function that fetches, checks and keeps signing certificates for `deps` (see
 -- sns_flow.handle), for sns.verify. Its state is worth keeping across reloads.
 function sns_flow.certificates(deps)
-  local check = require("sns_chain").checker {
+  local check = sns_chain.checker {
     policy = deps.policy.chain, roots = deps.roots, now = deps.now, log = deps.log,
     fetch = function(url) return get(deps, url, ISSUER_SECONDS, CERTIFICATE_BYTES) end,
   }
@@ -135,10 +137,6 @@ local function invalid(flow, fault)
   local result = answer(422, { detail = { fault } })
   result.invalid = fault
   return result
-end
-
-local function decode(flow)
-  return (flow.deps.decode or require("json").decode)(flow.request.body or "")
 end
 
 -- The hosts a SubscribeURL may name when messages are not verified: this machine's own.
@@ -284,7 +282,7 @@ end
 
 -- The S3 events of a text or table that came from `place` in the body.
 local function take_events(flow, document, place)
-  local events, text = s3_events.events(document, flow.deps.decode)
+  local events, text = s3_events.events(document)
   if not events then
     return invalid(flow, { type = "value_error", loc = place, msg = printable(text) })
   end
@@ -402,15 +400,14 @@ end
 --   count        function(type, result): type a kind of message, "raw" or "unknown"; result "ok",
 --                "confirmed", "ignored", "refused", "invalid" or "unavailable"
 --   certificate  as for sns.verify; made with sns_flow.certificates when nil, and kept here
---   wait         function(seconds), for tasks that run side by side; roots, for sns_chain; decode
---                (default json.decode)
+--   wait         function(seconds), for tasks that run side by side; roots, for sns_chain
 --
 -- Gives {status = number, body = table, events = {...}}: the caller answers that, and if the events
 -- cannot be accepted, 503 in its place. `invalid` is set beside a 422, with what was wrong.
 function sns_flow.handle(request, deps)
   local flow = { request = request, deps = deps, kind = "unknown" }
-  local document, message = decode(flow)
-  if type(document) ~= "table" and message then
+  local document, message = json.decode(request.body or "")
+  if document == nil then
     return invalid(flow, {
       type = "json_invalid", loc = { "body" }, msg = "JSON decode error",
       ctx = { error = printable(message) },

@@ -1,4 +1,4 @@
-local cjson = require "cjson.safe"
+local json = require "json"
 local sns = require "sns"
 local sns_flow = require "sns_flow"
 local x509 = require "x509"
@@ -59,7 +59,6 @@ describe("sns_flow", function()
       },
       log = function(level, text) logged[#logged + 1] = level .. " " .. text end,
       count = function(kind, result) counted[#counted + 1] = kind .. " " .. result end,
-      decode = cjson.decode,
     }
     deps.policy.chain = "off"
   end)
@@ -87,7 +86,7 @@ describe("sns_flow", function()
   end
 
   local function handle(body, headers)
-    if type(body) == "table" then body = cjson.encode(body) end
+    if type(body) == "table" then body = json.encode(body) end
     return sns_flow.handle({ headers = headers or {}, body = body, peer = "192.0.2.7" }, deps)
   end
 
@@ -125,7 +124,7 @@ describe("sns_flow", function()
     end)
 
     it("needs the certificate to be fetched only once", function()
-      local body = cjson.encode(sign(message()))
+      local body = json.encode(sign(message()))
       for _ = 1, 5 do assert.equal(200, handle(body).status) end
       assert.same({ CERTIFICATE_URL }, asked)
     end)
@@ -238,7 +237,7 @@ describe("sns_flow", function()
         answers[subscribe_url(ARN)] = answer or nil
         local result = handle(sign(confirmation()))
         assert.equal(503, result.status)
-        bodies[#bodies + 1] = cjson.encode(result.body)
+        bodies[#bodies + 1] = json.encode(result.body)
       end
       for i = 2, #bodies do assert.equal(bodies[1], bodies[i]) end
       log_has("status 302")
@@ -273,7 +272,7 @@ describe("sns_flow", function()
       local result = handle(sign(confirmation()))
       assert.equal(503, result.status)
       log_has("typo.*sns_flow_spec")
-      assert.is_nil(cjson.encode(result.body):find("typo"))
+      assert.is_nil(json.encode(result.body):find("typo"))
     end)
   end)
 
@@ -422,7 +421,7 @@ describe("sns_flow", function()
     end)
 
     it("ignores what is no kind of message", function()
-      for _, body in ipairs { {}, { Type = "Other" }, { Type = 5 }, { Type = cjson.null } } do
+      for _, body in ipairs { {}, { Type = "Other" }, { Type = 5 }, { Type = json.null } } do
         local result = handle(body)
         assert.same({ 200, { status = "ok" }, {} }, { result.status, result.body, result.events })
       end
@@ -447,7 +446,7 @@ describe("sns_flow", function()
       end
       refused("SubscribeURL is missing", { Type = "SubscriptionConfirmation" })
       refused("SubscribeURL is missing", { Type = "SubscriptionConfirmation",
-        SubscribeURL = cjson.null })
+        SubscribeURL = json.null })
     end)
 
     it("visits SNS and this machine, and nobody else", function()
@@ -476,7 +475,7 @@ describe("sns_flow", function()
         answers[url] = answer or nil
         local result = handle(confirmation { SubscribeURL = url })
         assert.equal(503, result.status)
-        bodies[#bodies + 1] = cjson.encode(result.body)
+        bodies[#bodies + 1] = json.encode(result.body)
       end
       for i = 2, #bodies do assert.equal(bodies[1], bodies[i]) end
     end)

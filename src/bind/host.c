@@ -62,6 +62,7 @@ static const luaL_Reg modules[] = {
     {"sigv4", luaopen_sigv4},
     {"certificate", luaopen_certificate},
     {"task", luaopen_task},
+    {"watch", luaopen_watch},
     {NULL, NULL},
 };
 
@@ -89,17 +90,16 @@ static bool try_root(struct host *host, const char *dir)
  * prefix it is installed under, or the one it was built for. */
 static int find_root(struct host *host, struct fail *fail)
 {
+    /* build/anomalyd, build/KIND/anomalyd, PREFIX/bin/anomalyd */
+    static const char *const places[] = {"/..", "/../..", "/../share/anomalyd"};
     char exe[PATH_MAX], dir[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 32);
     char *slash;
 
     exe[n < 0 ? 0 : n] = '\0';
     slash = strrchr(exe, '/');
-    if (slash != NULL) {
-        snprintf(slash, 32, "/..");
-        if (try_root(host, exe))
-            return 0;
-        snprintf(slash, 32, "/../share/anomalyd");
+    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
+        snprintf(slash, 32, "%s", places[i]);
         if (try_root(host, exe))
             return 0;
     }

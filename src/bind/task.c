@@ -474,10 +474,14 @@ void tasks_free(struct tasks *tasks)
 
     if (tasks == NULL)
         return;
-    for (task = tasks->all; task != NULL; task = next) {
-        next = task->next;
+    /* First all waits: ending one puts its task on the ready list, which links tasks. */
+    for (task = tasks->all; task != NULL; task = task->next)
         if (task->waits != NULL)
             wait_cancel(task->waits);
+    for (task = tasks->all; task != NULL; task = next) {
+        next = task->next;
+        if (task->end != NULL)
+            task->end(task->ctx, NULL);
         free(task);
     }
     lua_sethook(tasks->L, NULL, 0, 0);

@@ -34,7 +34,8 @@ void tasks_slice(struct tasks *tasks, double seconds);
 /* How many tasks live, and how many of them wait. */
 size_t tasks_count(const struct tasks *tasks);
 
-/* Called when a task has ended: failed is NULL, or the error's text with its traceback. No Lua. */
+/* Called when a task has ended, or is forgotten by tasks_free: failed is NULL, or the error's text
+ * with its traceback. No Lua. */
 typedef void (*task_end)(void *ctx, const char *failed);
 
 /* Start a task with the function and its `nargs` arguments on top of L's stack, which are popped.

@@ -34,8 +34,9 @@ bool etag_settled(const struct stat *st);
 /* The open `.anomalyd` of a bucket that is written to. */
 struct area {
     atomic_int refs;
-    int own; /* .anomalyd */
-    int tmp; /* .anomalyd/tmp/SESSION */
+    int own;  /* .anomalyd */
+    int meta; /* .anomalyd/meta */
+    int tmp;  /* .anomalyd/tmp/SESSION */
     char session[64];
 };
 
@@ -105,10 +106,10 @@ int content_settle(struct directory *d, int parent, const char *leaf,
 /* Wait a little before try number `attempt` (0, 1, ...); false when it was tried often enough. */
 bool content_again(int attempt);
 
-/* Read the key's sidecar into `sidecar` (finish it in every case). 1 when there is one, 0 when
- * there is none, -1 with `fail`. */
-int sidecar_read(struct directory *d, const struct directory_key *key,
-                 struct directory_sidecar *sidecar, struct fail *fail);
+/* Read the key's sidecar in the folder `meta` into `sidecar` (finish it in every case). 1 when there
+ * is one, 0 when there is none, -1 with `fail`. */
+int sidecar_read(int meta, const struct directory_key *key, struct directory_sidecar *sidecar,
+                 struct fail *fail);
 
 /* The name of the key's sidecar in .anomalyd/meta. */
 typedef char sidecar_name[65];
