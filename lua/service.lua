@@ -13,6 +13,7 @@ local policy = require("policy")
 local queue = require("queue")
 local reconcile = require("reconcile")
 local requests = require("requests")
+local sns_flow = require("sns_flow")
 local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
@@ -40,6 +41,8 @@ local function check_entry(entry)
   if type(entry.app.dispatch) ~= "function" then
     return nil, 'scripts/app.lua: app must come from require("router").new()'
   end
+  local good, message = sns_flow.check(entry.handshake)
+  if not good then return nil, "scripts/sns_handshake.lua: " .. message end
   return policy.check(entry.policy, "scripts/baseline_policy.lua")
 end
 
