@@ -34,9 +34,8 @@ local function is_ours(name, present)
     present[channel .. "_zscore_flag"]
 end
 
-local function looks_numeric(facts, rows)
-  local cells = rows - facts.missing
-  return cells > 0 and facts.finite >= 0.95 * cells
+local function looks_numeric(facts)
+  return facts.cells > 0 and facts.finite >= 0.95 * facts.cells
 end
 
 local function choose_auto(frame, present, known)
@@ -49,7 +48,7 @@ local function choose_auto(frame, present, known)
     if is_known[name] then
       chosen[#chosen + 1] = name
     elseif not is_time_or_id(name) and not is_ours(name, present) and
-      looks_numeric(frame:facts(name), frame.rows) then
+      looks_numeric(frame:numbers(name)) then
       chosen[#chosen + 1] = name
     end
   end
@@ -83,15 +82,14 @@ function batch.open(text, policy, known, limits)
     channels, missing = choose_named(policy.channels, present)
   end
   if #channels == 0 then
-    return nil, ("no channel: the columns are %s, wanted is %s (see channels in baseline_policy.lua)"
-      ):format(table.concat(frame.names, ", ", 1, math.min(#frame.names, 20)),
-      policy.channels == "auto" and "one of numbers" or table.concat(policy.channels, ", ")),
-      "NoChannel"
+    return nil, ("no channel: the columns are %s, wanted are %s (channels in baseline_policy.lua)")
+      :format(table.concat(frame.names, ", ", 1, math.min(#frame.names, 20)),
+      policy.channels == "auto" and "numbers" or table.concat(policy.channels, ", ")), "NoChannel"
   end
   local self = { frame = frame, channels = channels, missing = missing, columns = {}, bad = {} }
   for _, name in ipairs(channels) do
     self.columns[name] = frame:column(name)
-    local facts = frame:facts(name)
+    local facts = frame:numbers(name)
     if facts.bad > 0 then self.bad[name] = { count = facts.bad, first = facts.first } end
   end
   return self
@@ -102,7 +100,8 @@ function batch.forest(self, policy)
   local columns = {}
   for i, name in ipairs(self.channels) do columns[i] = self.columns[name] end
   self.forest = iforest.fit_score(columns, { n_estimators = policy.n_estimators,
-    max_samples = "auto", contamination = policy.contamination, random_state = policy.random_state })
+    max_samples = "auto", contamination = policy.contamination,
+    random_state = policy.random_state })
 end
 
 --- Take the columns of an earlier scoring out, so that they are replaced and not doubled.
@@ -110,7 +109,7 @@ local function forget_scores(self)
   local present = {}
   for _, name in ipairs(self.frame.names) do present[name] = true end
   for name in pairs(present) do
-    if is_ours(name, present) then self.frame:remove(name) end
+    if is_ours(name, present) then self.frame:drop(name) end
   end
 end
 
@@ -137,7 +136,8 @@ local function bad_cells(self)
       first[i] = json.object({ "line", "column", "text" },
         { line = cell.line, column = cell.column, text = cell.text })
     end
-    result[name] = json.object({ "count", "first" }, { count = bad.count, first = json.array(first) })
+    result[name] = json.object({ "count", "first" },
+      { count = bad.count, first = json.array(first) })
   end
   return result
 end

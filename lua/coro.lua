@@ -1,9 +1,9 @@
 --- coro (kernel): coroutines made by scripts may wait too.
 --
 -- A wait yields the task's coroutine with a private first value. When it happens inside a coroutine
--- that a script made itself, that yield lands in the script's resume, which must hand it outward and
--- later carry the wake-up inward. These replacements of coroutine.resume and coroutine.wrap do so;
--- everything else about coroutines is as in stock Lua.
+-- that a script made itself, that yield lands in the script's resume, which must hand it outward
+-- and later carry the wake-up inward. These replacements of coroutine.resume and coroutine.wrap do
+-- so; everything else about coroutines is as in stock Lua.
 local sentinel = require("host").sentinel
 
 local create, resume, yield, close = coroutine.create, coroutine.resume, coroutine.yield,

@@ -2,13 +2,14 @@
 --
 -- An index of all summaries and failure records, built once in the background and kept current by
 -- our own writes and by looking at the list of keys now and then (other hosts may write too). For
--- each batch it holds a few numbers; whole summaries and flagged rows only of those that the answers
--- show. The state is a plain table that outlives a generation.
+-- each batch it holds a few numbers; whole summaries and flagged rows only of those that the
+-- answers show. The state is a plain table that outlives a generation.
 local context = require("context")
 local csv = require("csv")
 local json = require("json")
 local keys = require("keys")
 local task = require("task")
+local together = require("together")
 
 local history = {}
 
@@ -104,7 +105,7 @@ local function wait_until_built(state)
   while not state.ready do state.built:wait(1) end
 end
 
-local function full_summary(state, context, name)
+local function full_summary(state, name)
   if not state.full[name] then
     local found = context.store:get(keys.summary(name))
     local summary = found and json.decode(found.body)
@@ -115,13 +116,13 @@ local function full_summary(state, context, name)
 end
 
 --- The body of GET /anomalies/summary.
-function history.summary(state, service)
+function history.summary(state)
   wait_until_built(state)
   local t = state.totals
   if t.files == 0 then return { message = "No processed files yet." } end
   local recent = {}
   for _, one in ipairs(shown(state).newest) do
-    recent[#recent + 1] = full_summary(state, context, one.name)
+    recent[#recent + 1] = full_summary(state, one.name)
   end
   return json.object({ "files_processed", "total_rows_scored", "total_anomalies",
     "overall_anomaly_rate", "most_recent" }, {
@@ -131,7 +132,7 @@ function history.summary(state, service)
 end
 
 --- The flagged rows of one scored file, each an object in the order of its columns.
-local function rows_of(state, context, name)
+local function rows_of(state, name)
   local batch = state.batches[name]
   local cached = state.rows[name]
   if cached and cached.etag == batch.etag and cached.processed_at == batch.processed_at then
@@ -148,39 +149,16 @@ local function rows_of(state, context, name)
 end
 
 --- The flagged rows of the files whose keys sort last, newest key first, at most `limit`.
-function history.recent(state, context, limit)
+function history.recent(state, limit)
   wait_until_built(state)
   local list = {}
   for _, name in ipairs(shown(state).last) do
-    for _, row in ipairs(rows_of(state, context, name)) do
+    for _, row in ipairs(rows_of(state, name)) do
       if #list == limit then return list end
       list[#list + 1] = row
     end
   end
   return list
-end
-
---- Run fn(item) for each item, a few at a time. The first failure ends it: nil, message.
-local function each(items, fn)
-  local next_item, running, failure = 1, 0, nil
-  local done = task.signal()
-  local function reader()
-    while next_item <= #items and not failure do
-      local item = items[next_item]
-      next_item = next_item + 1
-      local ok, message = xpcall(fn, debug.traceback, item)
-      if not ok then failure = message end
-    end
-    running = running - 1
-    done:fire()
-  end
-  for _ = 1, math.min(READERS, #items) do
-    running = running + 1
-    task.spawn(reader)
-  end
-  while running > 0 do done:wait(1) end
-  if failure then return nil, failure end
-  return true
 end
 
 --- All keys under a prefix: list of {key, etag, last_modified, size}; or nil, message, code.
@@ -195,7 +173,7 @@ function history.keys(store, prefix)
   return all
 end
 
-local function read_summary(state, context, object, name)
+local function read_summary(state, object, name)
   local found, message, code = context.store:get(object.key)
   if not found then
     if code ~= "NoSuchKey" then error(message, 0) end
@@ -206,7 +184,7 @@ local function read_summary(state, context, object, name)
   end
 end
 
-local function read_failure(state, context, object, name)
+local function read_failure(state, object, name)
   local found = context.store:get(object.key)
   local record = found and json.decode(found.body)
   if type(record) == "table" then
@@ -216,7 +194,7 @@ local function read_failure(state, context, object, name)
 end
 
 --- What changed in the bucket since we last looked, and names that are gone.
-local function changes(state, objects, name_of, known)
+local function changes(objects, name_of, known)
   local new, present = {}, {}
   for _, object in ipairs(objects) do
     local name = name_of(object.key)
@@ -233,24 +211,25 @@ end
 
 --- Bring the index up to the bucket: list, then read what is new. Waits.
 -- @return true, or nil, message
-function history.refresh(state, context)
+function history.refresh(state)
   local objects, message = history.keys(context.store, keys.processed)
   if not objects then return nil, message end
   local failures, why = history.keys(context.store, keys.failed)
   if not failures then return nil, why end
-  local new, present = changes(state, objects, keys.name_of_summary, state.batches)
+  local new, present = changes(objects, keys.name_of_summary, state.batches)
   for name in pairs(state.batches) do
     if not present[name] then
       forget(state, name)
       state.version = state.version + 1
     end
   end
-  local ok, problem = each(new, function(one)
-    read_summary(state, context, one.object, one.name)
+  local ok, problem = together.each(new, READERS, function(one)
+    read_summary(state, one.object, one.name)
   end)
   if not ok then return nil, problem end
-  ok, problem = each(changes(state, failures, keys.name_of_failure, state.failures), function(one)
-    read_failure(state, context, one.object, one.name)
+  local records = changes(failures, keys.name_of_failure, state.failures)
+  ok, problem = together.each(records, READERS, function(one)
+    read_failure(state, one.object, one.name)
   end)
   if not ok then return nil, problem end
   state.ready = true
@@ -260,12 +239,12 @@ end
 
 --- For handlers: the flagged rows of the 10 most recent processed files, at most `limit`.
 function history.recent_anomalies(limit)
-  return history.recent(context.history_state, context, limit)
+  return history.recent(context.history_state, limit)
 end
 
 --- For handlers: totals over all processed files and the most recent summaries.
 function history.overview()
-  return history.summary(context.history_state, context)
+  return history.summary(context.history_state)
 end
 
 return history

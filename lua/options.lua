@@ -1,8 +1,8 @@
 --- options: the command line and the environment, declared once.
 --
--- options.parse(arguments, getenv) -> {command =, ...values}, or nil, message when the call is wrong.
--- Each option can be given as --name VALUE, --name=VALUE, or in the environment as ANOMALYD_NAME; the
--- command line wins. --help is made from the same declarations.
+-- options.parse(arguments, getenv) -> {command =, ...values}, or nil, message when the call is
+-- wrong. Each option can be given as --name VALUE, --name=VALUE, or in the environment as
+-- ANOMALYD_NAME; the command line wins. --help is made from the same declarations.
 local suggest = require("suggest")
 
 local options = {}
@@ -68,7 +68,8 @@ local commands = {
     usage = "repl [options]",
     help = "look into a running service, or into a bucket",
     options = with("console bucket scripts", {
-      e = { kind = "text", short = true, env = false, help = "run this code, print the result, end" },
+      e = { kind = "text", short = true, env = false,
+        help = "run this code, print the result, end" },
     }),
   },
   score = {
@@ -79,7 +80,8 @@ local commands = {
       baseline = { kind = "path", env = false, help = "baseline to start from (JSON)" },
       ["save-baseline"] = { kind = "path", env = false, help = "where the new baseline goes" },
       summary = { kind = "path", env = false, help = "where the summary goes" },
-      output = { kind = "path", env = false, help = "where the scored file goes (default: stdout)" },
+      output = { kind = "path", env = false,
+        help = "where the scored file goes (default: stdout)" },
       channels = { kind = "text", env = false, help = "channels, with commas; or: auto" },
     }),
   },
@@ -206,8 +208,8 @@ function options.parse(arguments, getenv)
   if first == "--version" or first == "-V" then return { command = "version" } end
   if first == "-l" then
     if not arguments[2] then return nil, "-l needs a Lua file" end
-    return { command = "run", file = arguments[2], arguments = table.move(arguments, 3, #arguments, 1,
-      {}) }
+    return { command = "run", file = arguments[2],
+      arguments = table.move(arguments, 3, #arguments, 1, {}) }
   end
   local command = commands[first]
   if not command then return unknown(first, order, "command") end

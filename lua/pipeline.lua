@@ -1,9 +1,9 @@
 --- pipeline: the way of one batch through the bucket: get, parse, forest, baseline step, z-scores,
 -- scored file, summary.
 --
--- process(item, context) -> "done" | "duplicate" | "failed" | "gone", detail; or nil, message, code for
--- a passing failure, after which the whole way is gone again. A batch that can never be scored gets
--- its record under failed/. The order of the writes is the protocol's: baseline, scored file,
+-- process(item, context) -> "done" | "duplicate" | "failed" | "gone", detail; or nil, message, code
+-- for a passing failure, after which the whole way is gone again. A batch that can never be scored
+-- gets its record under failed/. The order of the writes is the protocol's: baseline, scored file,
 -- summary (see baseline_step.lua).
 local baseline = require("baseline")
 local batch = require("batch")
@@ -36,8 +36,8 @@ local function give_up(item, context, etag, message, code, line)
   return "failed", message
 end
 
---- The summary of this very content, when the batch is done; false when not; nil, message, code when
--- the bucket does not say.
+--- The summary of this very content, when the batch is done; false when not; nil, message, code
+-- when the bucket does not say.
 local function find_summary(context, name, etag)
   local found, message, code = context.store:get(keys.summary(name))
   if not found then
@@ -92,7 +92,7 @@ local function note_done(self, item, context, summary)
 end
 
 --- Everything before the baseline step. @return batch; or nil, message, code, line
-local function prepare(item, context, raw)
+local function prepare(context, raw)
   local known, message, code = step.load(context.baseline_state, context)
   if not known then return nil, message, code end
   local began = context.now()
@@ -167,7 +167,7 @@ function pipeline.process(item, context)
     context.metrics.count("anomalyd_batches_total", { result = "duplicate" })
     return "duplicate"
   end
-  local self, why, why_code, line = prepare(item, context, raw)
+  local self, why, why_code, line = prepare(context, raw)
   if not self then
     if HOPELESS[why_code] then return give_up(item, context, raw.etag, why, why_code, line) end
     return nil, why, why_code

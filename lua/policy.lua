@@ -24,7 +24,9 @@ local function names(v)
   local seen = {}
   if type(v) ~= "table" or #v == 0 then return false, '"auto" or a list of column names' end
   for _, name in ipairs(v) do
-    if type(name) ~= "string" or seen[name] then return false, "a list of different column names" end
+    if type(name) ~= "string" or seen[name] then
+      return false, "a list of different column names"
+    end
     seen[name] = true
   end
   return true
@@ -60,7 +62,8 @@ local fields = {
   end },
   n_estimators = { default = 100, check = whole(1) },
   random_state = { default = 42, check = function(v)
-    return math.type(v) == "integer" and v >= 0 and v < 2 ^ 32, "a whole number from 0 to 4294967295"
+    return math.type(v) == "integer" and v >= 0 and v < 2 ^ 32,
+      "a whole number from 0 to 4294967295"
   end },
 }
 

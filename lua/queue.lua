@@ -1,9 +1,9 @@
 --- queue: accepted batches, run side by side in the order in which they came.
 --
--- A batch is known by its key. While it waits, further events for the key change nothing (the object
--- is read when its time comes); while it runs, an event for another content of the key makes it run
--- again afterwards. What fails for a passing reason is tried again for as long as it takes, with
--- jittered back-off. The state is a plain table that outlives a generation.
+-- A batch is known by its key. While it waits, further events for the key change nothing (the
+-- object is read when its time comes); while it runs, an event for another content of the key makes
+-- it run again afterwards. What fails for a passing reason is tried again for as long as it takes,
+-- with jittered back-off. The state is a plain table that outlives a generation.
 local task = require("task")
 
 local queue = {}

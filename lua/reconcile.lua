@@ -52,7 +52,7 @@ end
 --- Look, and queue what is open.
 -- @return how many were queued; or nil, message, code
 function reconcile.run(context)
-  local ok, message = history.refresh(context.history_state, context)
+  local ok, message = history.refresh(context.history_state)
   if not ok then return nil, message end
   local open, why, code = reconcile.plan(context)
   if not open then return nil, why, code end

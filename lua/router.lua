@@ -114,15 +114,6 @@ local function check_responses(route)
   end
 end
 
--- A route's path with its parameters' names left out: what may stand only once.
-local function shape_of(segments)
-  local shape = {}
-  for i, segment in ipairs(segments) do
-    shape[i] = type(segment) == "table" and "{}" or segment
-  end
-  return "/" .. table.concat(shape, "/")
-end
-
 local function build(method, path, options, handler)
   if handler == nil and type(options) == "function" then options, handler = {}, options end
   local route = { method = method:upper(), path = path, options = options or {} }
@@ -135,7 +126,6 @@ local function build(method, path, options, handler)
   route.handler = handler
   local names
   route.segments, names = parse_path(route)
-  route.shape = shape_of(route.segments)
   check_options(route, "option", route.options, OPTIONS)
   route.params = declare_path(route, names)
   route.param_names = checked_names(route, route.params)
@@ -327,8 +317,11 @@ function router.new()
     local route = build(method, path, options, handler)
     local node = node_for(root, route.segments)
     node.routes = node.routes or {}
-    local there = node.routes[route.method]
-    if there then bad(route, "it is declared twice (first as %s)", there.path) end
+    local _, there = next(node.routes)
+    if there and there.path ~= route.path then
+      bad(route, "it is the same as %s %s: name the parameters alike", there.method, there.path)
+    end
+    if node.routes[route.method] then bad(route, "it is declared twice") end
     node.routes[route.method] = route
     app.routes[#app.routes + 1] = route
   end

@@ -183,7 +183,8 @@ local function say_running(options, handle)
   host.log("info", ("anomalyd %s on http://%s:%d (bucket %s, generation %d, pid %d)"):format(
     host.version, shown, shared.server.port, handle.name, shared.generation, host.pid()))
   if options.insecure_sns then
-    host.log("warning", "--insecure-sns: unsigned SNS messages are believed; never on a public port")
+    host.log("warning",
+      "--insecure-sns: unsigned SNS messages are believed; never on a public port")
   end
 end
 

@@ -13,11 +13,14 @@ local policy = require("policy")
 local queue = require("queue")
 local reconcile = require("reconcile")
 local requests = require("requests")
+local sns_flow = require("sns_flow")
 local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
 
 local service = {}
+
+local MOST_ROWS = 10000 -- /anomalies/recent shows no more of one file
 
 local ENTRY = { app = "table", policy = "table", detect = "function", handshake = "table" }
 
@@ -38,20 +41,21 @@ local function check_entry(entry)
   if type(entry.app.dispatch) ~= "function" then
     return nil, 'scripts/app.lua: app must come from require("router").new()'
   end
+  local good, message = sns_flow.check(entry.handshake)
+  if not good then return nil, "scripts/sns_handshake.lua: " .. message end
   return policy.check(entry.policy, "scripts/baseline_policy.lua")
 end
 
 --- A scored file's flagged rows as JSON objects in the order of its columns.
 local function flagged_rows(frame, key)
-  local names, rows = frame:select("anomaly", "True", 10000)
+  local rows, names = frame:select("anomaly", "True", MOST_ROWS)
   local order = table.move(names, 1, #names, 1, {})
   order[#order + 1] = "source_file"
   local list = {}
   for i, cells in ipairs(rows) do
     local row = {}
     for k, name in ipairs(names) do
-      local cell = cells[k]
-      row[name] = cell == nil and json.null or cell
+      row[name] = cells[k]
     end
     row.source_file = key
     list[i] = json.object(order, row)
@@ -61,12 +65,11 @@ end
 
 --- The state that outlives generations, where the first one finds none.
 local function prepare(shared)
-  local is_s3 = shared.handle and shared.handle.kind == "s3"
   shared.metrics = shared.metrics or {}
   shared.baseline = shared.baseline or step.new()
   shared.history = shared.history or history.new()
   shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
-    width = is_s3 and 64 or 16 })
+    width = 64 })
 end
 
 local function fill(entry, checked, shared)
@@ -100,7 +103,9 @@ local function fill(entry, checked, shared)
     add = function(summary)
       history.add(shared.history, keys.name(summary.source_key), summary)
     end,
-    failed = function(key, etag) history.failed(shared.history, keys.name(key), etag, host.utc()) end,
+    failed = function(key, etag)
+      history.failed(shared.history, keys.name(key), etag, host.utc())
+    end,
     is_done = function(key, etag)
       return history.is_done(shared.history, keys.name(key), etag)
     end,

@@ -1,7 +1,7 @@
 --- store: the bucket, whichever kind it is, with its requests counted.
 --
--- A bucket's kind follows from its name: with a `/` or a leading `.` it is a directory, else S3. Both
--- have get, put, head, delete and list with the same arguments, answers and codes.
+-- A bucket's kind follows from its name: with a `/` or a leading `.` it is a directory, else S3.
+-- Both have get, put, head, delete and list with the same arguments, answers and codes.
 local host = require("host")
 
 local store = {}
@@ -38,7 +38,8 @@ end
 
 --- A face of an open bucket that counts what is asked of it; one for each generation.
 function store.counted(handle, metrics)
-  local face = { kind = handle.kind, name = handle.name, path = handle.path, bucket = handle.bucket }
+  local face = { kind = handle.kind, name = handle.name, path = handle.path,
+    bucket = handle.bucket }
   for _, operation in ipairs({ "get", "put", "head", "delete" }) do
     face[operation] = measured(handle, metrics, operation)
   end

@@ -1,7 +1,8 @@
 --- zscore: the distance of a channel's values from its baseline, and which of them are flagged.
 --
 -- zscore(cells, name, channel, policy) -> score column, flag column
---   |x - mean| / std, 0 where std is 0; both columns are empty (NaN) while the channel is not mature
+--   |x - mean| / std, 0 where std is 0; both columns are empty (NaN) while the channel is not
+--   mature
 --   or unknown; a missing cell has no score and is not flagged. A channel whose stored numbers were
 --   none (poisoned) has no score for this batch.
 local column = require("column")

@@ -4,7 +4,8 @@
 -- whether the file is right. What is not named here has the default that stands beside it.
 return {
   -- The columns that are channels: a list of names, or "auto" (every column whose cells are numbers
-  -- in at least 95 of 100 and whose name is no time and no id; a channel of the baseline stays one).
+  -- in at least 95 of 100 and whose name is no time and no id; a channel of the baseline stays
+  -- one).
   channels = { "temperature", "humidity", "pressure", "wind_speed" },
 
   -- A value whose distance from the mean is more than so many standard deviations is flagged.

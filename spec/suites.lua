@@ -10,17 +10,18 @@
 -- reporting any (a crash, a hang) counts as one failure. The last line is "N passed, N failed",
 -- with ", N skipped" for pending specs, and is also left in build/test/total.
 local build = os.getenv("ANOMALYD_BUILD") or "build"
-local lua = os.getenv("ANOMALYD_SPEC_LUA") or os.getenv("LUA") or "lua5.4"
+local lua = os.getenv("LUA") or "lua5.4"
 local program = build .. "/anomalyd"
--- The functional specs themselves run in a stock Lua, on modules that need no sanitizer.
-local plain = os.getenv("ANOMALYD_PLAIN_BUILD") or build
+-- Functional specs run in a Lua and on modules that have no sanitizers in them; what they start has.
+local plain_build = os.getenv("ANOMALYD_PLAIN_BUILD") or build
+local plain_lua = os.getenv("ANOMALYD_PLAIN_LUA") or lua
 local seconds = tonumber(os.getenv("ANOMALYD_SUITE_SECONDS")) or 600
 
 local commands = {
   unit = lua .. " spec/runner.lua spec/unit",
   host = program .. " -l spec/runner.lua spec/unit",
-  functional = "env ANOMALYD_BUILD=" .. plain .. " ANOMALYD_PROGRAM=" .. program .. " " ..
-    (os.getenv("LUA") or "lua5.4") .. " spec/runner.lua spec/functional",
+  functional = string.format("env LUA='%s' ANOMALYD_BUILD=%s ANOMALYD_PROGRAM=%s %s %s", plain_lua,
+    plain_build, program, plain_lua, "spec/runner.lua spec/functional"),
 }
 
 local function read_counts(path)

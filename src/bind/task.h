@@ -21,9 +21,10 @@
 struct task;
 struct tasks;
 
-/* The scheduler of a lua_State. Puts the bridge into its registry. Must be made before any
+/* The scheduler of a lua_State; `pool` computes, `disk` waits for the disk. Puts the bridge into its registry. Must be made before any
  * coroutine, which inherit its hook. NULL when memory is short. */
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct multi *multi);
+struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
+                        struct multi *multi);
 
 /* Cancels and forgets what still runs. After lua_close, so that boxes are still valid before it. */
 void tasks_free(struct tasks *tasks);
@@ -34,7 +35,8 @@ void tasks_slice(struct tasks *tasks, double seconds);
 /* How many tasks live, and how many of them wait. */
 size_t tasks_count(const struct tasks *tasks);
 
-/* Called when a task has ended: failed is NULL, or the error's text with its traceback. No Lua. */
+/* Called when a task has ended, or is forgotten by tasks_free: failed is NULL, or the error's text
+ * with its traceback. No Lua. */
 typedef void (*task_end)(void *ctx, const char *failed);
 
 /* Start a task with the function and its `nargs` arguments on top of L's stack, which are popped.

@@ -112,15 +112,14 @@ static int open_session(struct area *area, int tmp)
 
 static int open_folders(struct area *area, int root)
 {
-    int tmp, meta, bad;
+    int tmp, bad;
 
     area->own = path_make_folder(root, DIRECTORY_OWN);
     if (area->own == -1)
         return -1;
-    meta = path_make_folder(area->own, META_FOLDER);
-    if (meta == -1)
+    area->meta = path_make_folder(area->own, META_FOLDER);
+    if (area->meta == -1)
         return -1;
-    close(meta);
     tmp = path_make_folder(area->own, TMP_FOLDER);
     if (tmp == -1)
         return -1;
@@ -139,7 +138,7 @@ static struct area *area_open(const struct directory *d, struct fail *fail)
         return NULL;
     }
     atomic_init(&area->refs, 1);
-    area->own = area->tmp = -1;
+    area->own = area->meta = area->tmp = -1;
     if (open_folders(area, d->root) == 0)
         return area;
     path_fail(fail, errno, "write below " DIRECTORY_OWN " in", d->path);
@@ -165,6 +164,8 @@ void area_unref(struct area *area)
         remove_session(area);
         close(area->tmp);
     }
+    if (area->meta != -1)
+        close(area->meta);
     if (area->own != -1)
         close(area->own);
     free(area);

@@ -66,8 +66,8 @@ static int fit(struct iforest *f, const struct iforest_frame *frame, int keep, d
 
     if (iforest_parts_grow(f, frame, keep, scores, &summed, crew, fail) != 0)
         return -1;
-    if ((keep || !summed) && iforest_parts_prepare(f, fail) != 0)
-        return -1;
+    if (keep || !summed)
+        iforest_parts_prepare(f);
     if (scores == NULL)
         return 0;
     if (summed)

@@ -82,6 +82,7 @@ static int grow_run(struct job *job, size_t from, size_t to)
 
     if (!failed)
         failed = grower_init(&g, f->m, f->input.n_used, job->sums != NULL, NULL);
+    g.exact_only = f->options.path == IFOREST_PLAIN;
     for (size_t t = from; t < to && !failed; t++)
         failed = grow_tree(job, t, &g, x);
     grower_fini(&g);

@@ -41,8 +41,9 @@ int iforest_parts_grow(struct iforest *f, const struct iforest_frame *frame, int
 /* The score of a row whose path lengths add up to `sum`, in place for n rows. */
 void iforest_parts_finish(const struct iforest *f, double *sums, size_t n);
 
-/* Make ready to score by the path that the options ask for. 0 or -1. */
-int iforest_parts_prepare(struct iforest *f, struct fail *fail);
+/* Make ready to score by the path that the options ask for; by the plain one where the trees are too
+ * deep, or memory too short, for another. */
+void iforest_parts_prepare(struct iforest *f);
 void iforest_parts_unprepare(struct iforest *f);
 
 /* scores[r] for all rows of a frame. */
