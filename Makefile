@@ -168,8 +168,9 @@ install: all ## install below PREFIX (/usr/local), DESTDIR before it
 	        echo "$$to was edited: the new one is $$to.new"; to=$$to.new; fi; \
 	    install -D -m 644 "$$file" "$$to" || exit 1; done
 
-bench: all ## time the parts: parsing, the forest, formatting
+bench: all ## time the parts: parsing, the forest, formatting; S3 where radosgw is installed
 	$(Q)$(LUA_HERE) scripts/bench.lua
+	$(Q)! command -v radosgw >/dev/null || $(BUILD)/anomalyd -l scripts/bench/s3.lua
 
 # ---- testing it ---------------------------------------------------------------------------------
 
