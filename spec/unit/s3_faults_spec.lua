@@ -125,6 +125,49 @@ describe("an S3 client's retries", function()
   end)
 end)
 
+-- Calls that wait for their answers at the same time; only the host can have them.
+local function side_by_side(count, fn)
+  local task = require "task"
+  local left, done, results = count, task.signal(), {}
+  for i = 1, count do
+    task.spawn(function()
+      results[i] = table.pack(pcall(fn, i))
+      left = left - 1
+      done:fire()
+    end)
+  end
+  while left > 0 do done:wait(1) end
+  for i = 1, count do assert(results[i][1], results[i][2]) end
+end
+
+describe("an S3 client's calls that run side by side", function()
+  -- Three calls at a time, in rounds: nobody is answered before all three have asked.
+  local function in_rounds(rounds, fn)
+    local answers = {}
+    for _, bytes in ipairs(rounds) do
+      for i = 1, 3 do
+        answers[#answers + 1] = { bytes = bytes.bytes, how = i < 3 and "hold" or "send" }
+      end
+    end
+    against(answers, function(client, server)
+      side_by_side(3, function() fn(client) end)
+      assert.equal(#answers, #server:requests())
+    end)
+  end
+
+  it("are all corrected when region, clock or ETag form turn out to be wrong", function()
+    if not pcall(require, "task") then return pending("only the host has tasks") end
+    local region = refuse(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>")
+    in_rounds({ region, object("x") }, function(client) assert(client:get("k")) end)
+    local ahead = { { "Date", http_date(os.time() + 7200) } }
+    in_rounds({ refuse(403, "RequestTimeTooSkewed", "", ahead), object("x") },
+      function(client) assert(client:get("k")) end)
+    local etag = ("ab"):rep(16)
+    in_rounds({ refuse(412, "PreconditionFailed"), answer(200, { { "ETag", '"' .. etag .. '"' } }),
+      OK_PUT }, function(client) assert(client:put("k", "x", { if_match = etag })) end)
+  end)
+end)
+
 describe("an S3 client's place", function()
   local function wrong_region(headers, more)
     return refuse(400, "AuthorizationHeaderMalformed", more, headers)
