@@ -135,7 +135,7 @@ struct directory_list *directory_list_new(struct directory *d, const char *prefi
 void directory_list_free(struct directory_list *list);
 
 /* The next `max` (1..DIRECTORY_PAGE_MAX) keys. A page with n == 0 is the end. 0 or -1; `page` is
- * overwritten and owned by the caller after 0. */
+ * overwritten and owned by the caller after 0. A failure ends the walk. */
 int directory_list_page(struct directory_list *list, size_t max, struct directory_page *page,
                         struct fail *fail);
 

@@ -2,6 +2,7 @@
 #ifndef CORE_DIRECTORY_PRIVATE_H
 #define CORE_DIRECTORY_PRIVATE_H
 
+#include "core/digest.h"
 #include "core/directory.h"
 
 #include <openssl/evp.h>
@@ -15,7 +16,6 @@
  * end frees it; the ETag is empty when it failed. */
 EVP_MD_CTX *etag_begin(void);
 void etag_end(EVP_MD_CTX *sum, directory_etag etag);
-int etag_of(const void *data, size_t n, directory_etag etag);
 
 /* A bounded memory of ETags by file identity. A file is only remembered when it has not changed
  * for two seconds, so that a change within one tick of the file system's clock cannot hide. */
@@ -111,9 +111,8 @@ bool content_again(int attempt);
 int sidecar_read(int meta, const struct directory_key *key, struct directory_sidecar *sidecar,
                  struct fail *fail);
 
-/* The name of the key's sidecar in .anomalyd/meta. */
-typedef char sidecar_name[65];
-int sidecar_name_of(const struct directory_key *key, sidecar_name name);
+/* The name of a key's sidecar in .anomalyd/meta: the SHA-256 of the key, in hex. */
+typedef char sidecar_name[DIGEST_SHA256_HEX];
 
 /* Called between any two system calls that change the disk, with the name of the one that was
  * just done. Does nothing; the crash test puts its own in its place. */

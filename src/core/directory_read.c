@@ -83,7 +83,7 @@ static int read_body(int fd, struct content *c)
         return -1;
     if ((size_t)got != size)
         return 1;
-    if (etag_of(c->body, size, c->etag) == 0)
+    if (digest_md5_hex(c->body, size, c->etag) == 0)
         return 0;
     errno = ENOMEM;
     return -1;
@@ -177,7 +177,7 @@ static int sidecar_open(int meta, const struct directory_key *key)
     sidecar_name name;
     struct stat st;
 
-    if (sidecar_name_of(key, name) == 0)
+    if (digest_sha256_hex(key->text, key->len, name) == 0)
         return path_file(meta, name, &st);
     errno = ENOMEM;
     return -1;

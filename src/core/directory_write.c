@@ -124,7 +124,7 @@ static void write_part(void *ctx, size_t i)
 
     if (failed(m))
         return;
-    if (etag_of(put->body, put->body_len, m->put->etag) != 0) {
+    if (digest_md5_hex(put->body, put->body_len, m->put->etag) != 0) {
         fail_memory(&m->put->failure);
         return;
     }
@@ -199,7 +199,8 @@ static int write_sidecar(struct group *g, const struct directory_key *key, const
     char name[NAME];
     sidecar_name target;
     int fd = write_tmp(g->d, g->area, text->data, text->len, name);
-    int bad = fd == -1 || sidecar_name_of(key, target) != 0 || fsync(fd) != 0, err;
+    int bad = fd == -1 || digest_sha256_hex(key->text, key->len, target) != 0 || fsync(fd) != 0,
+        err;
 
     directory_step("sidecar synced");
     bad = bad || renameat(g->area->tmp, name, g->area->meta, target) != 0;
@@ -263,7 +264,7 @@ static void drop_sidecar(const struct area *area, const struct directory_key *ke
 {
     sidecar_name name;
 
-    if (sidecar_name_of(key, name) == 0)
+    if (digest_sha256_hex(key->text, key->len, name) == 0)
         unlinkat(area->meta, name, 0);
     directory_step("sidecar removed");
 }
