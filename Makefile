@@ -66,6 +66,7 @@ NEEDS_asan := run test check
 NEEDS_fuzz := run check
 NEEDS_test := run test
 NEEDS_run := run
+NEEDS_bench := run test
 NEEDS_produce := run
 GROUPS := $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
@@ -147,9 +148,9 @@ LUA_HERE = LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/lua/?.so;;' $(LUA)
 run: all ## serve at http://127.0.0.1:8000 (HOST=, PORT=, BUCKET_NAME=); a new bucket gets sample data
 	$(Q)case '$(BUCKET_NAME)' in */*|.*) ls '$(BUCKET_NAME)'/raw/*.csv >/dev/null 2>&1 || \
 	    $(LUA_HERE) scripts/test_producer.lua --bucket '$(BUCKET_NAME)' --backfill 5 --seed 1 ;; esac
-	@printf '\n  %s\n' 'http://$(HOST):$(PORT)/health' 'http://$(HOST):$(PORT)/anomalies/summary' \
-	    'http://$(HOST):$(PORT)/anomalies/recent' 'http://$(HOST):$(PORT)/baseline/current' \
-	    'http://$(HOST):$(PORT)/docs' 'put CSV files into $(BUCKET_NAME)/raw; Ctrl-C stops'
+	@printf '\n'; printf '  http://$(HOST):$(PORT)%s\n' /docs /health /anomalies/summary \
+	    '/anomalies/recent?limit=50' /baseline/current
+	@printf '\n  %s\n\n' 'Drop CSV files into $(BUCKET_NAME)/raw, edit scripts/ meanwhile; Ctrl-C stops.'
 	$(Q)exec $(BUILD)/anomalyd serve --reload --host '$(HOST)' --port '$(PORT)' \
 	    --bucket '$(BUCKET_NAME)'
 
@@ -180,7 +181,7 @@ test: all spec-programs ## run every spec: modules in a stock lua5.4, in the hos
 ASAN_ENV = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
            UBSAN_OPTIONS=print_stacktrace=1
 asan: all ## run every spec against a build with AddressSanitizer and UBSan
-	$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined all spec-programs
+	$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined LUA_DIR='$(CURDIR)/lua' all spec-programs
 	$(Q)$(ASAN_ENV) ANOMALYD_BUILD=$(BUILD)/asan LUA=$(abspath $(BUILD)/asan/spec/lua) \
 	    ANOMALYD_PLAIN_BUILD=$(BUILD) ANOMALYD_PLAIN_LUA='$(LUA)' $(LUA) spec/suites.lua $(SUITES)
 

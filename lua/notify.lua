@@ -21,12 +21,13 @@ local pinned = {}
 
 function pinned.get()
   local shared = context.shared
-  if shared.pinned_topic ~= nil then return shared.pinned_topic or nil end
+  if shared.pinned_topic then return shared.pinned_topic end
   local found, message, code = context.store:get(PIN)
   if not found and code ~= "NoSuchKey" then return nil, message, code end
   local value = found and json.decode(found.body)
-  shared.pinned_topic = type(value) == "table" and value.topic_arn or false
-  return shared.pinned_topic or nil
+  -- Only a pin that is there is remembered: another host may set the first one.
+  shared.pinned_topic = type(value) == "table" and value.topic_arn or nil
+  return shared.pinned_topic
 end
 
 function pinned.set(arn)

@@ -167,10 +167,11 @@ end
 
 --- The events that a notification tells of.
 --
--- `document` is its JSON text or the decoded table. Gives a list of {bucket, key, kind = "created" |
--- "removed" | "other", event_name, etag, size, version_id, sequencer}; the key is decoded, what was
--- not said is nil, an event without a name is a creation. The list is empty, with a note as the second value, for s3:TestEvent and for
--- a document that tells of nothing. Else nil, a message that names the field, and code "BadEvent".
+-- `document` is its JSON text or the decoded table. Gives a list of {bucket, key, kind, event_name,
+-- etag, size, version_id, sequencer}, kind being "created", "removed" or "other"; the key is
+-- decoded, what was not said is nil, an event without a name is a creation. The list is empty, with
+-- a note as the second value, for s3:TestEvent and for a document that tells of nothing. Else nil,
+-- a message that names the field, and code "BadEvent".
 function s3_events.events(document)
   local ok, events, note = pcall(read, document)
   if ok then return events, note end

@@ -13,6 +13,7 @@ local policy = require("policy")
 local queue = require("queue")
 local reconcile = require("reconcile")
 local requests = require("requests")
+local sns_flow = require("sns_flow")
 local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
@@ -40,6 +41,8 @@ local function check_entry(entry)
   if type(entry.app.dispatch) ~= "function" then
     return nil, 'scripts/app.lua: app must come from require("router").new()'
   end
+  local good, message = sns_flow.check(entry.handshake)
+  if not good then return nil, "scripts/sns_handshake.lua: " .. message end
   return policy.check(entry.policy, "scripts/baseline_policy.lua")
 end
 
@@ -62,12 +65,11 @@ end
 
 --- The state that outlives generations, where the first one finds none.
 local function prepare(shared)
-  local is_s3 = shared.handle and shared.handle.kind == "s3"
   shared.metrics = shared.metrics or {}
   shared.baseline = shared.baseline or step.new()
   shared.history = shared.history or history.new()
   shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
-    width = is_s3 and 64 or 16 })
+    width = 64 })
 end
 
 local function fill(entry, checked, shared)

@@ -328,9 +328,21 @@ local function examine(message, options)
   return topic, time
 end
 
+-- The certificate that was read last: nearly always the next one too, and reading it takes several
+-- times as long as a verification.
+local last = {}
+
+local function read_certificate(pem)
+  if last.pem == pem then return last.cert end
+  local cert, text, code = certificate.parse(pem)
+  if not cert then return nil, text, code end
+  last = { pem = pem, cert = cert }
+  return cert
+end
+
 -- Does the signature prove the message by this certificate?
 local function prove(message, pem)
-  local cert, text, code = certificate.parse(pem)
+  local cert, text, code = read_certificate(pem)
   if not cert then return nil, text, code end
   local signature = certificate.unbase64(message.Signature)
   if not signature then return refuse("BadSignature", "Signature is not base64") end

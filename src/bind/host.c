@@ -16,6 +16,8 @@
 
 #define HOST_KEY "anomalyd.host"
 
+enum { DISK_THREADS = 16 };
+
 struct host *host_of(lua_State *L)
 {
     struct host *host;
@@ -122,7 +124,7 @@ static int open_state(struct host *host, struct fail *fail)
     if (lua_pcall(host->L, 0, 0, 0) != LUA_OK)
         return fail_set(fail, "NoLua", "cannot open Lua's libraries: %s",
                         lua_tostring(host->L, -1));
-    host->tasks = tasks_new(host->L, host->loop, host->pool, host->multi);
+    host->tasks = tasks_new(host->L, host->loop, host->pool, host->disk, host->multi);
     return host->tasks == NULL ? fail_memory(fail) : 0;
 }
 
@@ -138,8 +140,11 @@ struct host *host_new(struct fail *fail)
     host->on_signal = LUA_NOREF;
     if (find_root(host, fail) == 0 && (host->loop = loop_new(fail)) != NULL &&
         (host->pool = pool_new(host->loop, fail)) != NULL &&
-        (host->multi = multi_new(host->loop, 64, fail)) != NULL && open_state(host, fail) == 0)
+        (host->disk = pool_new(host->loop, fail)) != NULL &&
+        (host->multi = multi_new(host->loop, 64, fail)) != NULL && open_state(host, fail) == 0) {
+        pool_width(host->disk, DISK_THREADS);
         return host;
+    }
     host_free(host);
     return NULL;
 }
@@ -151,6 +156,7 @@ void host_free(struct host *host)
     /* Tasks first: what a worker still has is then nobody's wait, and ends with its job. */
     tasks_free(host->tasks);
     pool_free(host->pool);
+    pool_free(host->disk);
     if (host->L != NULL)
         lua_close(host->L);
     multi_free(host->multi);

@@ -137,6 +137,7 @@ static int l_open(lua_State *L)
     o->options.create = option_flag(L, 2, "create");
     o->options.read_only = option_flag(L, 2, "read_only");
     o->op.heavy = true;
+    o->op.disk = true;
     return bridge_run(L, &o->op, open_done);
 }
 
@@ -219,6 +220,7 @@ static struct key_op *key_op_new(lua_State *L, const struct bridge_type *type, s
     directory_ref(d);
     k->d = d;
     k->op.heavy = true;
+    k->op.disk = true;
     return k;
 }
 
@@ -431,6 +433,7 @@ static int l_next_page(lua_State *L)
     if (!p->holds)
         return luaL_error(L, "bucket:list: another task waits for a page of this list");
     p->op.heavy = true;
+    p->op.disk = true;
     return bridge_run(L, &p->op, page_done);
 }
 

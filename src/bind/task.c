@@ -43,6 +43,7 @@ struct tasks {
     lua_State *L;
     struct loop *loop;
     struct pool *pool;
+    struct pool *disk;
     struct multi *multi;
     struct timer *pump;
     struct task *ready, **ready_last;
@@ -160,7 +161,7 @@ static void wait_begin(struct wait *w, enum bridge_next next)
 {
     w->next = next;
     if (next == BRIDGE_WORK) {
-        pool_submit(w->tasks->pool, &w->job);
+        pool_submit(w->op->disk ? w->tasks->disk : w->tasks->pool, &w->job);
     } else if (next == BRIDGE_EXCHANGE) {
         if (multi_start(w->tasks->multi, w->op->exchange, exchange_done, w) != 0) {
             exchange_finish(w->op->exchange, CURLE_OUT_OF_MEMORY);
@@ -440,7 +441,8 @@ int task_start(struct tasks *tasks, int (*push)(lua_State *L, void *arg), void *
 
 /* ---- the rest ---- */
 
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct multi *multi)
+struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
+                        struct multi *multi)
 {
     struct tasks *tasks = calloc(1, sizeof *tasks);
 
@@ -451,6 +453,7 @@ struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, stru
     tasks->L = L;
     tasks->loop = loop;
     tasks->pool = pool;
+    tasks->disk = disk;
     tasks->multi = multi;
     tasks->ready_last = &tasks->ready;
     tasks->slice = 0.2;

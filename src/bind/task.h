@@ -21,9 +21,10 @@
 struct task;
 struct tasks;
 
-/* The scheduler of a lua_State. Puts the bridge into its registry. Must be made before any
+/* The scheduler of a lua_State; `pool` computes, `disk` waits for the disk. Puts the bridge into its registry. Must be made before any
  * coroutine, which inherit its hook. NULL when memory is short. */
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct multi *multi);
+struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
+                        struct multi *multi);
 
 /* Cancels and forgets what still runs. After lua_close, so that boxes are still valid before it. */
 void tasks_free(struct tasks *tasks);

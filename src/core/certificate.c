@@ -253,7 +253,7 @@ static const char *date(int64_t seconds, char text[32])
     struct tm tm;
 
     if (gmtime_r(&t, &tm) == NULL || strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        strcpy(text, "an impossible date");
+        return "an impossible date";
     return text;
 }
 

@@ -19,7 +19,7 @@ enum { TOP = 32 }; /* places of the top five levels, with place 0 */
 /* A tree as the loop over rows wants it. */
 struct held {
     __m512i places[8];
-    const uint16_t *top[TOP]; /* the keys of the feature that a top place asks for */
+    const uint16_t *const *top; /* [TOP]: the keys of the feature that a top place asks for */
 };
 
 INLINE __m512i load(const uint16_t *keys)
@@ -140,32 +140,43 @@ INLINE __m512i keys_at(const struct held *h, const uint16_t *keys, int n, size_t
     return keys_by_feature(keys + r, n, places);
 }
 
-/* The leaf places, 0..255, that rows r..r+31 come to. */
-INLINE __m256i leaves_of(const struct held *h, const uint16_t *keys, int n, size_t r)
+/* One level down for 32 rows. */
+INLINE __m512i down(const struct held *h, const uint16_t *keys, int n, size_t r, int level,
+                    __m512i at, __mmask32 *turns)
 {
     const __m512i one = _mm512_set1_epi16(1);
-    __mmask32 turns[RANK_LEVELS];
-    __m512i at = one;
+    __m512i places = places_at(h, level, at);
+    __m512i cells = keys_at(h, keys, n, r, level, places, turns);
+
+    turns[level] = _mm512_cmpgt_epu16_mask(cells, places);
+    at = _mm512_add_epi16(at, at);
+    return _mm512_mask_add_epi16(at, turns[level], at, one);
+}
+
+/* The leaf places, 0..255, that rows r..r+63 come to: two runs of 32 side by side, because a level
+ * has to wait for the one above it. */
+INLINE __m512i leaves_of(const struct held *h, const uint16_t *keys, int n, size_t r)
+{
+    __m512i low = _mm512_set1_epi16(1);
+    __m512i high = low;
+    __mmask32 turns_low[RANK_LEVELS];
+    __mmask32 turns_high[RANK_LEVELS];
 
 #pragma GCC unroll 8
     for (int level = 0; level < RANK_LEVELS; level++) {
-        __m512i places = places_at(h, level, at);
-        __m512i cells = keys_at(h, keys, n, r, level, places, turns);
-
-        turns[level] = _mm512_cmpgt_epu16_mask(cells, places);
-        at = _mm512_add_epi16(at, at);
-        at = _mm512_mask_add_epi16(at, turns[level], at, one);
+        low = down(h, keys, n, r, level, low, turns_low);
+        high = down(h, keys, n, r + 32, level, high, turns_high);
     }
-    return _mm512_cvtepi16_epi8(at);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(low)),
+                              _mm512_cvtepi16_epi8(high), 1);
 }
 
 /* The numbers of the values that 64 rows get, dealt out so that byte q of word i is row 8 q + i. */
-INLINE __m512i values_of(const __m512i *leaves, __m256i low, __m256i high)
+INLINE __m512i values_of(const __m512i *leaves, __m512i at)
 {
     const __m512i deal = _mm512_set_epi64(
         0x3f372f271f170f07, 0x3e362e261e160e06, 0x3d352d251d150d05, 0x3c342c241c140c04,
         0x3b332b231b130b03, 0x3a322a221a120a02, 0x3931292119110901, 0x3830282018100800);
-    __m512i at = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
     __m512i a;
     __m512i b;
 
@@ -201,14 +212,6 @@ INLINE void add_listed(const double *values, __m512i numbers, double *sums)
     }
 }
 
-INLINE void hold(struct held *h, const struct rank_tree *tree, const uint16_t *keys, uint16_t mask)
-{
-    for (int i = 0; i < 8; i++)
-        h->places[i] = _mm512_load_si512(tree->places + 32 * i);
-    for (int p = 1; p < TOP; p++)
-        h->top[p] = keys + (size_t)(tree->places[p] & mask) * RANK_BLOCK;
-}
-
 /* All trees for a block whose forest splits on at most `features` features, a constant. */
 INLINE void walk(const struct rank_group *g, const uint16_t *keys, size_t n, double *sums,
                  int features)
@@ -217,19 +220,23 @@ INLINE void walk(const struct rank_group *g, const uint16_t *keys, size_t n, dou
 
     for (size_t t = 0; t < g->n_trees; t++) {
         const struct rank_tree *tree = &g->trees[t];
-        struct held h;
+        const uint16_t *top[TOP];
+        struct held h = {.top = top};
         __m512i leaves[4];
         __m512d values[4];
 
-        hold(&h, tree, keys, mask);
+        for (int p = 1; p < TOP; p++)
+            top[p] = keys + (size_t)(tree->places[p] & mask) * RANK_BLOCK;
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++)
+            h.places[i] = _mm512_load_si512(tree->places + 32 * i);
+#pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
             leaves[i] = _mm512_loadu_si512(tree->leaves + 64 * i);
             values[i] = _mm512_loadu_pd(tree->values + 8 * i);
         }
         for (size_t r = 0; r < n; r += 64) {
-            __m256i low = leaves_of(&h, keys, features, r);
-            __m256i high = leaves_of(&h, keys, features, r + 32);
-            __m512i numbers = values_of(leaves, low, high);
+            __m512i numbers = values_of(leaves, leaves_of(&h, keys, features, r));
 
             if (tree->n_values <= 32)
                 add_held(values, numbers, sums + r);
