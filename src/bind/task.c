@@ -259,7 +259,11 @@ static void on_count(lua_State *L, lua_Debug *ar)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     tasks->overran = true;
     tasks->deadline = now + tasks->slice / 2;
-    luaL_error(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
+    lua_pushfstring(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void unlink_task(struct task *task)
