@@ -321,13 +321,16 @@ static int open_listener(const char *given, int port, struct fail *fail)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage ss = {0};
-    socklen_t len = sizeof ss;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } address = {.six = {0}};
+    socklen_t len = sizeof address;
 
-    if (getsockname(fd, (struct sockaddr *)(void *)&ss, &len) != 0)
+    if (getsockname(fd, &address.any, &len) != 0)
         return 0;
-    return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
-                                          : ((struct sockaddr_in *)(void *)&ss)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.six.sin6_port : address.four.sin_port);
 }
 
 /* New connections wait in the kernel's queue meanwhile. */
