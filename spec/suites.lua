@@ -12,7 +12,7 @@
 local build = os.getenv("ANOMALYD_BUILD") or "build"
 local lua = os.getenv("LUA") or "lua5.4"
 local program = build .. "/anomalyd"
--- Functional specs run in a Lua and on modules that have no sanitizers in them; what they start has.
+-- Functional specs run in a Lua and on modules without sanitizers; what they start has them.
 local plain_build = os.getenv("ANOMALYD_PLAIN_BUILD") or build
 local plain_lua = os.getenv("ANOMALYD_PLAIN_LUA") or lua
 local seconds = tonumber(os.getenv("ANOMALYD_SUITE_SECONDS")) or 600

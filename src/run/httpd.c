@@ -18,7 +18,8 @@
 enum {
     BACKLOG = 1024,
     OTHER_FILES = 64, /* descriptors left to the rest of the process */
-    PAUSE_MS = 100    /* how long accepting rests when descriptors have run out */
+    FULL_MS = 10,     /* how long accepting rests when there is no room */
+    FAILED_MS = 100   /* and when descriptors have run out */
 };
 
 struct httpd {
@@ -329,17 +330,31 @@ static int port_of(int fd)
                                           : ((struct sockaddr_in *)(void *)&ss)->sin_port);
 }
 
+/* New connections wait in the kernel's queue meanwhile. */
+static void rest(struct httpd *server, int ms)
+{
+    struct timeval tv = {0, ms * 1000};
+
+    if (server->bound == NULL)
+        return;
+    evconnlistener_disable(evhttp_bound_socket_get_listener(server->bound));
+    event_add(server->resume, &tv);
+}
+
+static void on_full(void *owner)
+{
+    rest(owner, FULL_MS);
+}
+
 /* accept has failed: mostly for want of descriptors, and then it would fail again at once. */
 static void on_accept_error(struct evconnlistener *listener, void *http)
 {
-    struct timeval tv = {0, PAUSE_MS * 1000};
-
+    (void)listener;
     for (struct httpd *s = servers; s != NULL; s = s->next) {
         if (s->http != http)
             continue;
         http_pool_shed(&s->pool);
-        evconnlistener_disable(listener);
-        event_add(s->resume, &tv);
+        rest(s, FAILED_MS);
     }
 }
 
@@ -349,7 +364,9 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (server->bound != NULL)
+    if (!http_pool_has_room(&server->pool))
+        rest(server, FULL_MS);
+    else if (server->bound != NULL)
         evconnlistener_enable(evhttp_bound_socket_get_listener(server->bound));
 }
 
@@ -415,6 +432,7 @@ static void set_options(struct httpd *server, const struct httpd_options *o)
     pool->write_seconds = seconds_or(o->write_seconds, 10);
     pool->lost = on_lost;
     pool->quiet = on_quiet;
+    pool->full = on_full;
     pool->owner = server;
 }
 
