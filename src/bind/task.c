@@ -21,6 +21,7 @@ struct task {
     unsigned id;
     bool ready;
     bool cancelled;
+    int nargs;          /* for the first resume; later ones carry nothing */
     struct wait *waits; /* NULL while ready or running */
     double born;
     task_end end;
@@ -339,9 +340,9 @@ static void run(struct task *task)
     lua_State *co = task->co;
     int n = 0;
     int status;
-    /* The first resume finds the function and its arguments; later ones carry nothing. */
-    int nargs = lua_status(co) == LUA_YIELD ? 0 : lua_gettop(co) - 1;
+    int nargs = task->nargs;
 
+    task->nargs = 0;
     tasks->current = task;
     tasks->overran = false;
     tasks->deadline = loop_now() + tasks->slice;
@@ -395,6 +396,7 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
     lua_xmove(L, co, nargs + 1);
     task->tasks = tasks;
     task->co = co;
+    task->nargs = nargs;
     task->anchor = anchor;
     task->id = ++tasks->last_id;
     task->born = loop_now();
