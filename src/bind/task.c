@@ -246,8 +246,8 @@ void task_cancel(struct tasks *tasks, struct task *task)
 
 /* ---- running ---- */
 
-/* The runaway guard. The first error may be caught and reported; a script that goes on computing
- * after it meets the hook at every instruction, which no pcall loop survives. */
+/* The runaway guard. The first error may be caught and reported, within half a slice more; after
+ * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     struct tasks *tasks = tasks_of(L);
@@ -258,8 +258,9 @@ static void on_count(lua_State *L, lua_Debug *ar)
         return;
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    else
+        tasks->deadline = now + tasks->slice / 2;
     tasks->overran = true;
-    tasks->deadline = now + tasks->slice / 2;
     /* In a hook the script's own function is level 0. */
     luaL_where(L, 0);
     lua_pushfstring(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
