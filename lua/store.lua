@@ -19,6 +19,8 @@ function store.open(name, options)
   if store.is_directory(name) then
     local bucket, message, code = require("directory").open(name, options)
     if not bucket then return nil, message, code end
+    -- There to be watched, and for people to see where files go.
+    if options and options.create then host.make_directory(name .. "/raw") end
     return { kind = "directory", path = name, name = bucket.name, bucket = bucket,
       put = put_group.of(bucket, task) }
   end
