@@ -6,6 +6,7 @@ local running = {}
 --- Start the server of the specs; `under` is a shell command to come before.
 local function start(options, under)
   local command = program.built("httpd_driver") .. " " .. (options or "")
+  collectgarbage() -- sockets of earlier specs, which it would inherit
   local p = program.start(under and ("sh -c '%s; exec %s'"):format(under, command) or command)
   running[#running + 1] = p
   p.port = tonumber((p:line() or ""):match("^port (%d+)"))
