@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 1024,
+    BACKLOG = 4096,   /* the kernel cuts it to its own limit */
     OTHER_FILES = 64, /* descriptors left to the rest of the process */
     FULL_MS = 10,     /* how long accepting rests when there is no room */
     FAILED_MS = 100   /* and when descriptors have run out */
@@ -398,17 +398,23 @@ static int start_listening(struct httpd *server, const char *host, int port, str
 
 /* ---- the server ---- */
 
+/* The wanted number of connections, or what the limit of open files leaves for them. The soft limit
+ * is raised when that helps. */
 static size_t connection_cap(size_t wanted)
 {
+    const size_t others = OTHER_FILES + HTTP_POOL_SPARE;
     struct rlimit files;
-    size_t room;
 
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
         return wanted;
-    room = files.rlim_cur > OTHER_FILES + HTTP_POOL_SPARE
-               ? (size_t)files.rlim_cur - OTHER_FILES - HTTP_POOL_SPARE
-               : 1;
-    return wanted < room ? wanted : room;
+    if (files.rlim_cur < wanted + others && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max < wanted + others ? files.rlim_max : wanted + others;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0 && getrlimit(RLIMIT_NOFILE, &files) != 0)
+            return 1;
+    }
+    if (files.rlim_cur >= wanted + others)
+        return wanted;
+    return files.rlim_cur > others ? (size_t)files.rlim_cur - others : 1;
 }
 
 static double seconds_or(double value, double otherwise)

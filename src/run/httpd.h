@@ -34,7 +34,8 @@ struct httpd_options {
     size_t max_body;        /* 0: 1 MiB */
     size_t max_head;        /* 0: 16 KiB */
     size_t max_headers;     /* 0: 100 */
-    size_t max_connections; /* 0: 1024; less when the limit of open files is too low for it */
+    size_t max_connections; /* 0: 1024; less when the hard limit of open files is too low for it
+                               (the soft one is raised) */
     double head_seconds;    /* 0: 10 */
     double body_seconds;    /* 0: 30 */
     double idle_seconds;    /* 0: 5 */
