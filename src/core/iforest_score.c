@@ -22,7 +22,7 @@ static const struct {
     [IFOREST_BEST] = {"best", NULL, NULL},
     [IFOREST_PORTABLE] = {"portable", iforest_rank_keys, iforest_walk_portable},
 #if defined(__x86_64__)
-    [IFOREST_AVX2] = {"avx2", iforest_rank_keys, iforest_walk_portable},
+    [IFOREST_AVX2] = {"avx2", iforest_rank_keys, iforest_walk_avx2},
     [IFOREST_AVX512] = {"avx512", iforest_rank_keys_avx512, iforest_walk_avx512},
 #else
     [IFOREST_AVX2] = {"avx2", NULL, NULL},
