@@ -54,7 +54,7 @@ struct bridge_op *bridge_new(lua_State *L, const struct bridge_type *type)
     return *box;
 }
 
-static enum bridge_next next_of(struct bridge_op *op)
+enum bridge_next bridge_next(struct bridge_op *op)
 {
     enum bridge_next next;
 
@@ -81,7 +81,7 @@ static void sleep_for(double seconds)
 /* The executor of a stock interpreter: do it here and now. */
 static void run_blocking(lua_State *L, struct bridge_op *op, enum bridge_next next)
 {
-    for (; next != BRIDGE_DONE; next = next_of(op)) {
+    for (; next != BRIDGE_DONE; next = bridge_next(op)) {
         if (next == BRIDGE_WORK)
             op->type->work(op, NULL);
         else if (next == BRIDGE_EXCHANGE)
@@ -102,6 +102,10 @@ static int resumed(lua_State *L, int status, lua_KContext ctx)
     lua_settop(L, op->top);
     if (op->cancelled)
         return luaL_error(L, "cancelled while waiting for %s", op->type->name);
+    /* Only the host's pump resumes what waits; a script that resumes another's coroutine must not
+     * make it look at a result that is not there. */
+    if (op->host != NULL)
+        return luaL_error(L, "resumed by a script while waiting for %s", op->type->name);
     return op->k(L, LUA_OK, ctx);
 }
 
@@ -119,12 +123,12 @@ int bridge_run(lua_State *L, struct bridge_op *op, lua_KFunction k)
 {
     const struct bridge *bridge = bridge_get(L);
     const char *message = NULL;
-    enum bridge_next next = next_of(op);
+    enum bridge_next next = bridge_next(op);
 
     /* What is quick is done at once; so is what cannot be waited for but only computes. */
     while (next == BRIDGE_WORK && (!op->heavy || bridge == NULL || !lua_isyieldable(L))) {
         op->type->work(op, NULL);
-        next = next_of(op);
+        next = bridge_next(op);
     }
     if (bridge == NULL)
         run_blocking(L, op, next);

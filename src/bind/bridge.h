@@ -66,6 +66,7 @@ struct bridge_op {
     atomic_int refs;
     unsigned steps; /* how often step was called before */
     bool heavy;     /* worth a worker thread; when false, work runs where it is */
+    bool disk;      /* with heavy: waits for the disk more than it computes */
     double delay;   /* seconds, for BRIDGE_SLEEP */
     struct exchange *exchange;
     /* the bridge's own */
@@ -100,6 +101,9 @@ void bridge_unref(struct bridge_op *op);
  * The stack as it was at the call is what the continuation finds. Raises when the wait is not
  * possible here (inside table.sort, gsub, a metamethod of tostring, a chunk being required). */
 int bridge_run(lua_State *L, struct bridge_op *op, lua_KFunction k);
+
+/* For executors: ask the operation what it needs next. */
+enum bridge_next bridge_next(struct bridge_op *op);
 
 /* Push nil, message, code of a failure; returns 3. */
 int bridge_fail(lua_State *L, const struct fail *fail);

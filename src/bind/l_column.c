@@ -4,6 +4,8 @@
  *   column.moments(c, state [, keep]) -> {count, mean, M2, std}
  *   column.zscore(c, mean, std)  -> column    |c - mean| / std; 0 where std is 0; NaN stays NaN
  *   column.above(c, limit)     -> column      1 where c > limit, 0 elsewhere (NaN too)
+ *   column.below(c, limit)     -> column      1 where c < limit, 0 elsewhere
+ *   column.both(a, b)          -> column      1 where neither is 0 or NaN
  *   column.any{c1, c2, ...}    -> column      1 where any is not 0 (NaN counts as 0)
  *   column.none{c1, ...}       -> column      1 where all are 0
  *   column.equal(c, value)     -> column      1 where c == value, 0 elsewhere
@@ -16,14 +18,19 @@
  */
 #include "bind/l_column.h"
 
+#include "bind/bridge.h"
 #include "bind/modules.h"
 #include "core/moments.h"
 
 #include <lauxlib.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #define COLUMN "anomalyd.column"
+
+/* A longer column is worth a worker; a worker splits it into such parts. */
+enum { HEAVY_CELLS = 32768, PART_CELLS = 65536 };
 
 static int l_gc(lua_State *L)
 {
@@ -170,11 +177,53 @@ static void set_count(lua_State *L, double count)
     lua_setfield(L, -2, "count");
 }
 
+struct moments_op {
+    struct bridge_op op;
+    struct column *cells, *keep; /* references */
+    struct moments m;
+};
+
+static void moments_work(struct bridge_op *op, struct crew *crew)
+{
+    struct moments_op *f = (struct moments_op *)op;
+
+    (void)crew; /* one value after the other: that is what makes the bits the same */
+    moments_add(&f->m, f->cells->cells, f->cells->n, f->keep == NULL ? NULL : f->keep->cells);
+}
+
+static void moments_fini(struct bridge_op *op)
+{
+    struct moments_op *f = (struct moments_op *)op;
+
+    column_unref(f->cells);
+    column_unref(f->keep);
+}
+
+static const struct bridge_type moments_type = {"column.moments", sizeof(struct moments_op), NULL,
+                                                moments_work, moments_fini};
+
+static int moments_done(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct moments *m = &((struct moments_op *)ctx)->m;
+
+    (void)status;
+    lua_createtable(L, 0, 4);
+    set_count(L, m->count);
+    lua_pushnumber(L, m->mean);
+    lua_setfield(L, -2, "mean");
+    lua_pushnumber(L, m->m2);
+    lua_setfield(L, -2, "M2");
+    lua_pushnumber(L, moments_std(m));
+    lua_setfield(L, -2, "std");
+    return 1;
+}
+
 static int l_moments(lua_State *L)
 {
-    const struct column *c = column_check(L, 1);
-    const struct column *keep = lua_isnoneornil(L, 3) ? NULL : column_check(L, 3);
+    struct column *c = column_check(L, 1);
+    struct column *keep = lua_isnoneornil(L, 3) ? NULL : column_check(L, 3);
     struct moments m = {0, 0, 0};
+    struct moments_op *f;
 
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
@@ -184,98 +233,217 @@ static int l_moments(lua_State *L)
     }
     luaL_argcheck(L, keep == NULL || keep->n == c->n, 3, "keep has another length than the column");
     luaL_argcheck(L, m.count >= 0 && isfinite(m.count), 2, "count must be a number >= 0");
-    moments_add(&m, c->cells, c->n, keep == NULL ? NULL : keep->cells);
-    lua_createtable(L, 0, 4);
-    set_count(L, m.count);
-    lua_pushnumber(L, m.mean);
-    lua_setfield(L, -2, "mean");
-    lua_pushnumber(L, m.m2);
-    lua_setfield(L, -2, "M2");
-    lua_pushnumber(L, moments_std(&m));
-    lua_setfield(L, -2, "std");
+    f = (struct moments_op *)bridge_new(L, &moments_type);
+    f->cells = column_ref(c);
+    f->keep = keep == NULL ? NULL : column_ref(keep);
+    f->m = m;
+    f->op.heavy = c->n > HEAVY_CELLS;
+    return bridge_run(L, &f->op, moments_done);
+}
+
+/* ---- one column from others, cell by cell: on a worker when it is long ---- */
+
+struct map_op {
+    struct bridge_op op;
+    struct column **in; /* references */
+    size_t n_in;
+    struct column *out;
+    double x, y;
+    void (*map)(const struct map_op *m, size_t from, size_t to);
+};
+
+static void map_part(void *ctx, size_t i)
+{
+    const struct map_op *m = ctx;
+    size_t from = i * PART_CELLS;
+
+    m->map(m, from, m->out->n - from < PART_CELLS ? m->out->n : from + PART_CELLS);
+}
+
+static void map_work(struct bridge_op *op, struct crew *crew)
+{
+    struct map_op *m = (struct map_op *)op;
+
+    crew_each(crew, (m->out->n + PART_CELLS - 1) / PART_CELLS, map_part, m);
+}
+
+static void map_fini(struct bridge_op *op)
+{
+    struct map_op *m = (struct map_op *)op;
+
+    for (size_t i = 0; i < m->n_in; i++)
+        column_unref(m->in[i]);
+    free(m->in);
+    column_unref(m->out);
+}
+
+static const struct bridge_type map_type = {"column", sizeof(struct map_op), NULL, map_work,
+                                            map_fini};
+
+static int map_done(lua_State *L, int status, lua_KContext ctx)
+{
+    struct map_op *m = (struct map_op *)ctx;
+    struct column **slot = column_box(L);
+
+    (void)status;
+    *slot = m->out;
+    m->out = NULL;
     return 1;
+}
+
+/* Push the box of an operation with room for n_in inputs; the first is `c`. */
+static struct map_op *map_new(lua_State *L, struct column *c, size_t n_in,
+                              void (*map)(const struct map_op *m, size_t from, size_t to))
+{
+    struct map_op *m = (struct map_op *)bridge_new(L, &map_type);
+
+    m->map = map;
+    m->in = calloc(n_in, sizeof(struct column *));
+    m->out = column_new(c->n);
+    if (m->in == NULL || m->out == NULL)
+        luaL_error(L, "out of memory for a column of %I cells", (LUAI_UACINT)c->n);
+    m->in[m->n_in++] = column_ref(c);
+    m->op.heavy = c->n > HEAVY_CELLS;
+    return m;
+}
+
+static void map_zscore(const struct map_op *m, size_t from, size_t to)
+{
+    const double *c = m->in[0]->cells;
+
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = isnan(c[i]) ? NAN : m->y > 0 ? fabs(c[i] - m->x) / m->y : 0.0;
+}
+
+static void map_above(const struct map_op *m, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = m->in[0]->cells[i] > m->x ? 1 : 0;
+}
+
+static void map_below(const struct map_op *m, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = m->in[0]->cells[i] < m->x ? 1 : 0;
+}
+
+static void map_equal(const struct map_op *m, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = m->in[0]->cells[i] == m->x ? 1 : 0;
+}
+
+static bool any_set(const struct map_op *m, size_t i)
+{
+    for (size_t k = 0; k < m->n_in; k++)
+        if (fabs(m->in[k]->cells[i]) > 0)
+            return true;
+    return false;
+}
+
+static void map_any(const struct map_op *m, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = any_set(m, i) ? 1 : 0;
+}
+
+static void map_none(const struct map_op *m, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = any_set(m, i) ? 0 : 1;
+}
+
+static void map_both(const struct map_op *m, size_t from, size_t to)
+{
+    const double *a = m->in[0]->cells, *b = m->in[1]->cells;
+
+    for (size_t i = from; i < to; i++)
+        m->out->cells[i] = fabs(a[i]) > 0 && fabs(b[i]) > 0 ? 1 : 0;
 }
 
 static int l_zscore(lua_State *L)
 {
-    const struct column *c = column_check(L, 1);
+    struct column *c = column_check(L, 1);
     double mean = luaL_checknumber(L, 2);
     double std = luaL_checknumber(L, 3);
-    struct column *z = push_new(L, c->n);
+    struct map_op *m = map_new(L, c, 1, map_zscore);
 
-    for (size_t i = 0; i < c->n; i++) {
-        if (isnan(c->cells[i]))
-            z->cells[i] = NAN;
-        else
-            z->cells[i] = std > 0 ? fabs(c->cells[i] - mean) / std : 0.0;
-    }
-    return 1;
+    m->x = mean;
+    m->y = std;
+    return bridge_run(L, &m->op, map_done);
+}
+
+/* A column and a number. */
+static int run_compare(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t to))
+{
+    struct column *c = column_check(L, 1);
+    double x = luaL_checknumber(L, 2);
+    struct map_op *m = map_new(L, c, 1, map);
+
+    m->x = x;
+    return bridge_run(L, &m->op, map_done);
 }
 
 static int l_above(lua_State *L)
 {
-    const struct column *c = column_check(L, 1);
-    double limit = luaL_checknumber(L, 2);
-    struct column *flags = push_new(L, c->n);
+    return run_compare(L, map_above);
+}
 
-    for (size_t i = 0; i < c->n; i++)
-        flags->cells[i] = c->cells[i] > limit ? 1 : 0;
-    return 1;
+static int l_below(lua_State *L)
+{
+    return run_compare(L, map_below);
 }
 
 static int l_equal(lua_State *L)
 {
-    const struct column *c = column_check(L, 1);
-    double value = luaL_checknumber(L, 2);
-    struct column *flags = push_new(L, c->n);
-
-    for (size_t i = 0; i < c->n; i++)
-        flags->cells[i] = c->cells[i] == value ? 1 : 0;
-    return 1;
+    return run_compare(L, map_equal);
 }
 
-/* A column that holds, for each row, whether any of the columns in the table at 1 is set. */
-static struct column *push_any(lua_State *L)
+static int l_both(lua_State *L)
 {
-    struct column *any = NULL;
+    struct column *a = column_check(L, 1);
+    struct column *b = column_check(L, 2);
+    struct map_op *m;
+
+    luaL_argcheck(L, a->n == b->n, 2, "the columns differ in length");
+    m = map_new(L, a, 2, map_both);
+    m->in[m->n_in++] = column_ref(b);
+    return bridge_run(L, &m->op, map_done);
+}
+
+/* The columns of the table at 1. */
+static int run_list(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t to))
+{
     lua_Integer n;
+    struct column *first;
+    struct map_op *m;
 
     luaL_checktype(L, 1, LUA_TTABLE);
     n = luaL_len(L, 1);
     luaL_argcheck(L, n >= 1, 1, "at least one column");
-    for (lua_Integer k = 1; k <= n; k++) {
-        const struct column *c;
+    lua_geti(L, 1, 1);
+    first = column_check(L, -1);
+    m = map_new(L, first, (size_t)n, map);
+    for (lua_Integer k = 2; k <= n; k++) {
+        struct column *c;
 
         lua_geti(L, 1, k);
         c = column_check(L, -1);
-        if (any == NULL) {
-            any = push_new(L, c->n);
-            for (size_t i = 0; i < any->n; i++)
-                any->cells[i] = 0;
-            lua_insert(L, -2);
-        }
-        luaL_argcheck(L, c->n == any->n, 1, "the columns differ in length");
-        for (size_t i = 0; i < any->n; i++)
-            if (fabs(c->cells[i]) > 0)
-                any->cells[i] = 1;
+        luaL_argcheck(L, c->n == first->n, 1, "the columns differ in length");
+        m->in[m->n_in++] = column_ref(c);
         lua_pop(L, 1);
     }
-    return any;
+    return bridge_run(L, &m->op, map_done);
 }
 
 static int l_any(lua_State *L)
 {
-    push_any(L);
-    return 1;
+    return run_list(L, map_any);
 }
 
 static int l_none(lua_State *L)
 {
-    struct column *c = push_any(L);
-
-    for (size_t i = 0; i < c->n; i++)
-        c->cells[i] = 1 - c->cells[i];
-    return 1;
+    return run_list(L, map_none);
 }
 
 static int l_count(lua_State *L)
@@ -313,9 +481,13 @@ static int l_totable(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"new", l_new},     {"constant", l_constant}, {"moments", l_moments}, {"zscore", l_zscore},
-    {"above", l_above}, {"equal", l_equal},       {"any", l_any},         {"none", l_none},
-    {"count", l_count}, {"missing", l_missing},   {"totable", l_totable}, {NULL, NULL},
+    {"new", l_new},         {"constant", l_constant},
+    {"moments", l_moments}, {"zscore", l_zscore},
+    {"above", l_above},     {"below", l_below},
+    {"both", l_both},       {"equal", l_equal},
+    {"any", l_any},         {"none", l_none},
+    {"count", l_count},     {"missing", l_missing},
+    {"totable", l_totable}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {

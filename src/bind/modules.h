@@ -11,14 +11,22 @@
 
 #define MODULE __attribute__((visibility("default")))
 
+MODULE int luaopen_certificate(lua_State *L);
 MODULE int luaopen_column(lua_State *L);
 MODULE int luaopen_csv(lua_State *L);
 MODULE int luaopen_digest(lua_State *L);
 MODULE int luaopen_directory(lua_State *L);
 MODULE int luaopen_http(lua_State *L);
 MODULE int luaopen_iforest(lua_State *L);
+MODULE int luaopen_json_writer(lua_State *L);
 MODULE int luaopen_number(lua_State *L);
 MODULE int luaopen_s3_call(lua_State *L);
 MODULE int luaopen_sigv4(lua_State *L);
+
+/* In the host only. */
+int luaopen_host(lua_State *L);
+int luaopen_server(lua_State *L);
+int luaopen_task(lua_State *L);
+int luaopen_watch(lua_State *L);
 
 #endif

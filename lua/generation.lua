@@ -1,0 +1,113 @@
+--- generation (kernel): one complete, validated copy of the Lua side of the service.
+--
+-- A generation has an environment of its own and its own table of loaded modules for every file
+-- under scripts/ and lua/; C modules and the kernel (boot, coro, generation, host) are shared. It
+-- is built aside; whoever builds it decides whether it becomes the current one. Tasks that began on
+-- an older generation keep it alive until they end; then the collector takes it.
+local generation = {}
+
+local kernel = { boot = true, coro = true, generation = true, host = true, task = true }
+
+--- Where a module's file would be, and the name its chunk gets in tracebacks; nil when there is
+-- none.
+local function find(dirs, name)
+  local relative = name:gsub("%.", "/") .. ".lua"
+  for _, dir in ipairs(dirs) do
+    local path = dir.path .. "/" .. relative
+    local file = io.open(path, "r")
+    if file then
+      local text = file:read("a")
+      file:close()
+      return text, "@" .. dir.label .. "/" .. relative
+    end
+  end
+end
+
+local function strict(env)
+  local base = _G
+  return setmetatable(env, {
+    __index = function(_, name)
+      local value = base[name]
+      if value == nil then
+        error(("undefined global '%s' (misspelled, or a missing local or require)"):format(
+          tostring(name)), 2)
+      end
+      return value
+    end,
+    __newindex = function(_, name)
+      error(("assignment to undeclared global '%s' (write: local %s)"):format(tostring(name),
+        tostring(name)), 2)
+    end,
+  })
+end
+
+local LOADING = {}
+
+--- A fresh environment with a `require` of its own.
+-- @param number the generation's number
+-- @param dirs list of {path =, label =}, searched in order
+-- @param print_line function(text): where print() goes
+-- @return {number, env, loaded, require}
+function generation.new(number, dirs, print_line)
+  local self = { number = number, loaded = {} }
+  local env = { generation = number }
+
+  function self.require(name)
+    local loaded = self.loaded[name]
+    if loaded == LOADING then error(("loop of require() through '%s'"):format(name), 2) end
+    if loaded ~= nil then return loaded end
+    if kernel[name] then return require(name) end
+    local text, chunk = find(dirs, name)
+    if not text then return require(name) end
+    self.loaded[name] = LOADING
+    local fn, message = load(text, chunk, "t", env)
+    if not fn then
+      self.loaded[name] = nil
+      error(message, 0)
+    end
+    local value = fn(name)
+    if value == nil then value = true end
+    self.loaded[name] = value
+    return value
+  end
+
+  env._G = env
+  env.require = self.require
+  function env.print(...)
+    local parts = table.pack(...)
+    for i = 1, parts.n do parts[i] = tostring(parts[i]) end
+    print_line(table.concat(parts, "\t"))
+  end
+  function env.load(chunk, name, mode, chunk_env)
+    return load(chunk, name, mode, chunk_env or env)
+  end
+  self.env = strict(env)
+  return self
+end
+
+--- Build a generation: run `entry` (a module's name) in a new one.
+-- @return generation with .value set to what the entry returned, or nil, message with traceback
+function generation.build(number, dirs, print_line, entry)
+  local self = generation.new(number, dirs, print_line)
+  local ok, value = xpcall(self.require, function(problem)
+    if type(problem) ~= "string" then return problem end
+    return debug.traceback(problem, 2)
+  end, entry)
+  if not ok then return nil, generation.tidy(tostring(value)) end
+  self.value = value
+  return self
+end
+
+--- A traceback without the frames of the kernel, which say nothing to a script's author.
+function generation.tidy(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do
+    local noise = line:find("lua/generation.lua:", 1, true) or line:find("lua/boot.lua:", 1, true)
+      or line:find("[C]: in function 'xpcall'", 1, true)
+      or line:find("[C]: in function 'require'", 1, true)
+    if not (noise and line:find("^\t")) then lines[#lines + 1] = line end
+  end
+  return table.concat(lines, "\n")
+end
+
+return generation

@@ -1,0 +1,29 @@
+--- keys: the names of a batch's objects in the bucket.
+--
+-- NAME is what stands between the leading `raw/` and the final `.csv`; it keeps its folders. Only
+-- those two ends are replaced, so `raw/raw/a.csv.csv` becomes `processed/raw/a.csv.csv`.
+local keys = { baseline = "state/baseline.json", raw = "raw/", processed = "processed/",
+  failed = "failed/" }
+
+--- NAME of an input's key, or nil when the key is no input (case counts).
+function keys.name(key)
+  local name = key:match("^raw/(.+)%.csv$")
+  if name and not name:find("/$") then return name end
+end
+
+function keys.input(name) return "raw/" .. name .. ".csv" end
+function keys.scored(name) return "processed/" .. name .. ".csv" end
+function keys.summary(name) return "processed/" .. name .. "_summary.json" end
+function keys.failure(name) return "failed/" .. name .. ".csv_error.json" end
+function keys.rejected(name) return "failed/" .. name .. "_rejected.csv" end
+
+--- NAME of a summary's key, or nil when it is none.
+function keys.name_of_summary(key) return key:match("^processed/(.+)_summary%.json$") end
+
+--- NAME of a failure record's key, or nil when it is none.
+function keys.name_of_failure(key) return key:match("^failed/(.+)%.csv_error%.json$") end
+
+--- NAME of a scored file's key, or nil when it is none.
+function keys.name_of_scored(key) return key:match("^processed/(.+)%.csv$") end
+
+return keys

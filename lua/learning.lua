@@ -1,0 +1,78 @@
+--- learning: how a batch's values enter the baseline, as the policy says.
+local baseline = require("baseline")
+local column = require("column")
+local zscore = require("zscore")
+
+local learning = {}
+
+local function finite(m)
+  for _, field in ipairs({ "count", "mean", "M2", "std" }) do
+    if m[field] ~= m[field] or math.abs(m[field]) == math.huge then return false end
+  end
+  return true
+end
+
+--- Let old observations fade by the share that `n` new ones are of the half-life.
+local function fade(state, n, half_life)
+  local share = 0.5 ^ (n / half_life)
+  return { count = state.count * share, mean = state.mean, M2 = state.M2 * share }
+end
+
+--- A channel whose numbers were lost begins anew with this batch; the observations it had are taken
+-- to have been like these, so that its count goes on and its deviation is the batch's.
+local function revive(cells, lost)
+  local m = column.moments(cells)
+  if m.count == 0 then return lost end
+  local count = lost.count + m.count
+  return { count = count, mean = m.mean, M2 = m.M2 * (count / m.count), std = m.std }
+end
+
+local function learn_channel(cells, name, state, policy)
+  if state and state.poisoned then return revive(cells, state) end
+  local keep
+  if not policy.learn_flagged and state then
+    local _, flag = zscore(cells, name, state, policy)
+    keep = column.none({ flag })
+  end
+  if policy.half_life and state then
+    state = fade(state, #cells - column.missing(cells), policy.half_life)
+  end
+  return column.moments(cells, state, keep)
+end
+
+--- The baseline after a batch.
+-- @param object the baseline before it
+-- @param batch {channels, columns}
+-- @return the new baseline, the one to score the batch with, and a list of channels that were not
+--   learned because their moments would pass the range of a double
+function learning.update(object, batch, policy, now)
+  local changes, overflow, poisoned = {}, {}, {}
+  for _, name in ipairs(batch.channels) do
+    local before = object.channels[name]
+    local after = learn_channel(batch.columns[name], name, before, policy)
+    if finite(after) then
+      changes[name] = after
+    else
+      overflow[#overflow + 1] = name
+    end
+    if before and before.poisoned then poisoned[#poisoned + 1] = name end
+  end
+  local after = baseline.with(object, changes, batch.channels, now)
+  local scoring = policy.update == "after" and object or after
+  if #poisoned > 0 then scoring = learning.without(scoring, poisoned) end
+  return after, scoring, overflow
+end
+
+--- A copy in which some channels are marked as having had no usable numbers.
+function learning.without(object, names)
+  local marked = {}
+  for _, name in ipairs(names) do
+    local channel = {}
+    for k, v in pairs(object.channels[name]) do channel[k] = v end
+    channel.poisoned = true
+    marked[name] = channel
+  end
+  return baseline.with(object, marked, names, object.last_updated)
+end
+
+return learning

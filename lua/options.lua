@@ -1,0 +1,274 @@
+--- options: the command line and the environment, declared once.
+--
+-- options.parse(arguments, getenv) -> {command =, ...values}, or nil, message when the call is
+-- wrong. Each option can be given as --name VALUE, --name=VALUE, or in the environment as
+-- ANOMALYD_NAME; the command line wins. --help is made from the same declarations.
+local suggest = require("suggest")
+
+local options = {}
+
+-- name, kind, default, what --help says; `env` overrides the environment's name
+local shared = {
+  scripts = { kind = "path", help = "directory of the scripts (app.lua and what it requires)" },
+  bucket = { kind = "text", env = "BUCKET_NAME",
+    help = "bucket: a name is S3's; a value with a / or a leading . is a directory" },
+  console = { kind = "path", help = "path of the console's Unix socket" },
+  ["log-level"] = { kind = "choice", choices = { "debug", "info", "warning", "error", "critical" },
+    default = "info", help = "least level that is logged" },
+  ["log-format"] = { kind = "choice", choices = { "text", "json" }, default = "text",
+    help = "form of a log line" },
+  workers = { kind = "integer", minimum = 1, maximum = 64,
+    help = "worker threads (default: the number of processors)" },
+}
+
+local function with(names, own)
+  for name in names:gmatch("%S+") do own[name] = shared[name] end
+  return own
+end
+
+local limits = {
+  ["max-body"] = { kind = "integer", minimum = 1024, default = 1048576,
+    help = "largest body of a request, in bytes" },
+  ["max-head"] = { kind = "integer", minimum = 1024, default = 16384,
+    help = "largest head of a request, in bytes" },
+  ["head-timeout"] = { kind = "number", minimum = 0.1, default = 10,
+    help = "seconds for a request's head to arrive" },
+  ["body-timeout"] = { kind = "number", minimum = 0.1, default = 60,
+    help = "seconds for a request's body to arrive" },
+  ["keep-alive"] = { kind = "number", minimum = 0.1, default = 5,
+    help = "seconds an idle connection is kept" },
+  ["max-connections"] = { kind = "integer", minimum = 1, default = 1024,
+    help = "connections at once" },
+  ["queue-limit"] = { kind = "integer", minimum = 1, default = 10000,
+    help = "batches waiting; more are refused with 503" },
+  ["drain-timeout"] = { kind = "number", minimum = 0, default = 30,
+    help = "seconds for requests and batches to finish when stopping" },
+  ["reconcile-seconds"] = { kind = "number", minimum = 1, default = 300,
+    help = "seconds between two looks for batches that were missed" },
+  ["script-slice"] = { kind = "number", minimum = 0.01, default = 0.2,
+    help = "seconds a script may compute without waiting" },
+  ["lua-memory"] = { kind = "integer", minimum = 16777216, default = 2147483648,
+    help = "most memory of all scripts, in bytes" },
+}
+
+local commands = {
+  serve = {
+    usage = "serve [options]",
+    help = "score batches as they land in the bucket, and answer over HTTP",
+    options = with("scripts bucket console log-level log-format workers", {
+      host = { kind = "text", default = "0.0.0.0", help = "address to listen on" },
+      port = { kind = "integer", minimum = 0, maximum = 65535, default = 8000,
+        help = "port to listen on; 0 picks a free one and prints it" },
+      reload = { kind = "flag", help = "load changed scripts while running" },
+      ["insecure-sns"] = { kind = "flag",
+        help = "take unsigned SNS messages: for local use and tests only" },
+    }),
+  },
+  repl = {
+    usage = "repl [options]",
+    help = "look into a running service, or into a bucket",
+    options = with("console bucket scripts", {
+      e = { kind = "text", short = true, env = false,
+        help = "run this code, print the result, end" },
+    }),
+  },
+  score = {
+    usage = "score [options] INPUT.csv|-",
+    help = "score one file without a server",
+    arguments = { "input" },
+    options = with("scripts workers", {
+      baseline = { kind = "path", env = false, help = "baseline to start from (JSON)" },
+      ["save-baseline"] = { kind = "path", env = false, help = "where the new baseline goes" },
+      summary = { kind = "path", env = false, help = "where the summary goes" },
+      output = { kind = "path", env = false,
+        help = "where the scored file goes (default: stdout)" },
+      channels = { kind = "text", env = false, help = "channels, with commas; or: auto" },
+    }),
+  },
+  check = {
+    usage = "check [options]",
+    help = "compile and validate the scripts, start nothing",
+    options = with("scripts", {}),
+  },
+}
+for name, option in pairs(limits) do commands.serve.options[name] = option end
+
+local order = { "serve", "repl", "score", "check" }
+
+local function env_name(name, option)
+  if option.env == false then return nil end
+  return option.env or "ANOMALYD_" .. name:upper():gsub("%-", "_")
+end
+
+--- Check one value's text. @return value, or nil and what it should have been
+local function convert(option, text)
+  if option.kind == "integer" or option.kind == "number" then
+    local number = tonumber(text)
+    if option.kind == "integer" then number = number and math.tointeger(number) end
+    local low, high = option.minimum, option.maximum
+    if not number or (low and number < low) or (high and number > high) then
+      return nil, ("%s%s%s"):format(option.kind == "integer" and "a whole number" or "a number",
+        low and " from " .. low or "", high and " to " .. high or "")
+    end
+    return number
+  elseif option.kind == "choice" then
+    for _, choice in ipairs(option.choices) do
+      if text == choice then return text end
+    end
+    return nil, "one of " .. table.concat(option.choices, ", ")
+  elseif option.kind == "flag" then
+    local known = { ["1"] = true, ["true"] = true, yes = true, ["0"] = false, ["false"] = false,
+      no = false, [""] = false }
+    if known[text:lower()] == nil then return nil, "1 or 0" end
+    return known[text:lower()]
+  end
+  if text == "" then return nil, "a text" end
+  return text
+end
+
+local function key_of(name) return (name:gsub("%-", "_")) end
+
+local function unknown(word, names, what)
+  local near = suggest.nearest(word, names)
+  return nil, ("unknown %s %s%s (see anomalyd --help)"):format(what, word,
+    near and "; did you mean " .. near .. "?" or "")
+end
+
+local function from_environment(command, values, sources, getenv)
+  for name, option in pairs(command.options) do
+    local variable = env_name(name, option)
+    local text = variable and getenv(variable)
+    if text and not (text == "" and option.kind ~= "flag") then
+      local value, wanted = convert(option, text)
+      if value == nil then
+        return nil, ("%s=%s: expected %s"):format(variable, text, wanted)
+      end
+      values[key_of(name)] = value
+      sources[key_of(name)] = variable
+    elseif option.default ~= nil then
+      values[key_of(name)] = option.default
+      sources[key_of(name)] = "default"
+    end
+  end
+  return true
+end
+
+local function option_names(command)
+  local names = {}
+  for name, option in pairs(command.options) do
+    names[#names + 1] = (option.short and "-" or "--") .. name
+  end
+  table.sort(names)
+  return names
+end
+
+--- Take one option at arguments[i]. @return the index of the last argument it used
+local function take_option(command, values, sources, arguments, i)
+  local word = arguments[i]
+  local name, text = word:match("^%-%-?([%w%-]+)=(.*)$")
+  name = name or word:match("^%-%-?(.+)$")
+  local option = command.options[name]
+  if not option or (option.short and not word:find("^%-[^%-]")) or
+    (not option.short and not word:find("^%-%-")) then
+    return unknown(word, option_names(command), "option")
+  end
+  if option.kind == "flag" and not text then
+    text = "1"
+  elseif not text then
+    i = i + 1
+    text = arguments[i]
+    if not text then return nil, ("%s needs a value"):format(word) end
+  end
+  local value, wanted = convert(option, text)
+  if value == nil then return nil, ("%s %s: expected %s"):format(word, text, wanted) end
+  values[key_of(name)] = value
+  sources[key_of(name)] = "command line"
+  return i
+end
+
+local function take_arguments(command, values, words)
+  local names = command.arguments or {}
+  for i, name in ipairs(names) do
+    if not words[i] then return nil, ("%s is missing: anomalyd %s"):format(name, command.usage) end
+    values[name] = words[i]
+  end
+  if #words > #names then return nil, ("unexpected argument %s"):format(words[#names + 1]) end
+  return true
+end
+
+--- Read a command line.
+-- @param arguments list of texts, the command first
+-- @param getenv function(name) -> text or nil
+-- @return {command =, sources = {option = where its value came from}, option = value, ...};
+--   or nil, message
+function options.parse(arguments, getenv)
+  local first = arguments[1]
+  if first == nil then return nil, "no command (see anomalyd --help)" end
+  if first == "--help" or first == "-h" or first == "help" then return { command = "help" } end
+  if first == "--version" or first == "-V" then return { command = "version" } end
+  if first == "-l" then
+    if not arguments[2] then return nil, "-l needs a Lua file" end
+    return { command = "run", file = arguments[2],
+      arguments = table.move(arguments, 3, #arguments, 1, {}) }
+  end
+  local command = commands[first]
+  if not command then return unknown(first, order, "command") end
+  local values, sources, words = { command = first }, {}, {}
+  local ok, message = from_environment(command, values, sources, getenv)
+  if not ok then return nil, message end
+  local i, only_words = 2, false
+  while arguments[i] do
+    local word = arguments[i]
+    if only_words or word == "-" or word:sub(1, 1) ~= "-" then
+      words[#words + 1] = word
+    elseif word == "--" then
+      only_words = true
+    elseif word == "--help" or word == "-h" then
+      return { command = "help", topic = first }
+    else
+      i, message = take_option(command, values, sources, arguments, i)
+      if not i then return nil, message end
+    end
+    i = i + 1
+  end
+  ok, message = take_arguments(command, values, words)
+  if not ok then return nil, message end
+  values.sources = sources
+  return values
+end
+
+local function describe(name, option)
+  local text = option.help
+  if option.default ~= nil then text = text .. (" (default: %s)"):format(option.default) end
+  local variable = env_name(name, option)
+  if variable then text = text .. " [" .. variable .. "]" end
+  local value = option.kind == "flag" and "" or " " .. ({ integer = "N", number = "SECONDS",
+    choice = "WORD", path = "PATH", text = "TEXT" })[option.kind]
+  local label = (option.short and "-" or "--") .. name .. value
+  return ("  %-26s %s\n"):format(label, text)
+end
+
+--- What --help prints: all commands, or one with its options.
+function options.help(topic)
+  local out = {}
+  local function add(text) out[#out + 1] = text end
+  if not topic then
+    add("usage: anomalyd COMMAND [options]\n\n")
+    for _, name in ipairs(order) do
+      add(("  anomalyd %-34s %s\n"):format(commands[name].usage, commands[name].help))
+    end
+    add(("  anomalyd %-34s %s\n"):format("-l FILE.lua [ARG...]", "run a Lua file inside the host"))
+    add(("  anomalyd %-34s %s\n"):format("--version | --help", ""))
+    add("\nanomalyd COMMAND --help lists a command's options.\n")
+    return table.concat(out)
+  end
+  local command = commands[topic]
+  add(("usage: anomalyd %s\n%s\n\n"):format(command.usage, command.help))
+  local names = {}
+  for name in pairs(command.options) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do add(describe(name, command.options[name])) end
+  return table.concat(out)
+end
+
+return options

@@ -1,0 +1,218 @@
+--- serve (kernel): the service's life: open the bucket, build the first generation, listen, watch,
+-- reload, reconcile, and drain when told to stop.
+local host = require("host")
+local scripts_dir = require("scripts_dir")
+local task = require("task")
+
+local serve = {}
+
+local SETTLE = 0.1
+
+local shared
+
+--- What outlives every generation. The first one adds its queue, baseline, history and metrics; no
+-- function of a generation is kept in it, except in `context`, which is the current one's.
+local function new_shared(options, handle)
+  local state = { options = options, handle = handle, started = host.now(), generation = 0 }
+  state.current = function() return state.context end
+  return state
+end
+
+-- ---- generations ----
+
+--- Build the next generation and, when it is whole, make it the current one.
+-- @return true; or nil, message
+local function load_generation(scripts)
+  local number = shared.generation + 1
+  local built, context = scripts_dir.build(number, scripts, shared)
+  if not built then return nil, context end
+  shared.generation = number
+  shared.context = context
+  shared.reload_error = nil
+  return true
+end
+
+local function reload(scripts, why)
+  if shared.draining then return end
+  local ok, message = load_generation(scripts)
+  if ok then
+    host.log("info", ("reloaded: generation %d"):format(shared.generation), { cause = why })
+  else
+    shared.reload_error = message
+    shared.context.metrics.count("anomalyd_reload_failures_total")
+    host.log("error", ("reload failed, generation %d goes on: %s"):format(shared.generation,
+      message), { cause = why })
+  end
+  return ok, message
+end
+
+--- Reload once for a burst of changes: when nothing has changed for SETTLE seconds.
+local function watch_scripts(scripts)
+  local watch = require("watch")
+  local changed, last = nil, 0
+  local function on_change(event)
+    if event.name and not event.name:find("%.lua$") then return end
+    if event.name and event.name:find("^%.") then return end
+    last = host.now()
+    if changed then return end
+    changed = event.name or "the directory"
+    while host.now() - last < SETTLE do task.sleep(SETTLE - (host.now() - last) + 0.001) end
+    local cause = changed
+    changed = nil
+    reload(scripts, cause)
+  end
+  for _, path in ipairs({ scripts, host.root .. "/lua" }) do
+    local watcher, message = watch.open(path, on_change)
+    if not watcher then
+      host.log("warning", "changes are not seen; use SIGHUP to reload", { path = path,
+        reason = message })
+    end
+    shared["watch:" .. path] = watcher
+  end
+end
+
+-- ---- the bucket ----
+
+local function open_bucket(options, fail)
+  if not options.bucket then
+    return fail(2, "no bucket: set BUCKET_NAME or --bucket to an S3 bucket's name or a directory "
+      .. "(./bucket)")
+  end
+  local store = require("store")
+  local handle, message, code = store.open(options.bucket, { create = true })
+  if not handle then
+    return fail(1, ("cannot open the bucket %s: %s"):format(options.bucket, message or code))
+  end
+  if handle.bucket.writable then
+    local ok, why = handle.bucket:writable()
+    if not ok then return fail(1, why) end
+  end
+  return handle
+end
+
+--- A directory bucket's events: a file under raw/ that was closed after writing or moved in.
+local function watch_bucket(handle)
+  local function on_change(event)
+    if event.kind == "removed" then return end
+    if event.kind == "rescan" then
+      shared.look_now:fire()
+      return
+    end
+    local key = "raw/" .. event.name
+    local context = shared.context
+    if not context.is_input(key) then return end
+    while not shared.draining and handle.bucket:complete(key) == false do task.sleep(0.05) end
+    local taken, reason = context.accept({ key = key, source = "directory" })
+    if not taken then host.log("warning", "not queued; the next look finds it", { key = key,
+      reason = reason }) end
+  end
+  local watcher, message = require("watch").open(handle.path .. "/raw", on_change)
+  if not watcher then
+    host.log("warning", "the bucket's directory cannot be watched; it is looked at now and then",
+      { reason = message })
+  end
+  shared.bucket_watch = watcher
+end
+
+--- Look for missed batches at start and then now and then; tell when the bucket is away.
+local function keep_reconciled(options)
+  shared.look_now = task.signal()
+  local pause = 0.5
+  while not shared.draining do
+    local queued, message = shared.context.reconcile()
+    if queued then
+      if queued > 0 then host.log("info", "reconcile found batches", { queued = queued }) end
+      shared.bucket_error = nil
+      pause = 0.5
+      shared.look_now:wait(options.reconcile_seconds)
+    else
+      shared.bucket_error = tostring(message)
+      host.log("error", "the bucket cannot be read; trying again", { reason = message,
+        seconds = pause })
+      task.sleep(pause)
+      pause = math.min(pause * 2, 60)
+    end
+  end
+end
+
+local function measure_lag()
+  while true do
+    local began = host.now()
+    task.sleep(1)
+    shared.loop_lag = math.max(0, host.now() - began - 1)
+  end
+end
+
+-- ---- stopping ----
+
+local function stop(signal)
+  if shared.draining then return end
+  shared.draining = true
+  host.log("info", "shutting down", { signal = signal })
+  local deadline = host.now() + shared.options.drain_timeout
+  shared.server:stop()
+  shared.look_now:fire()
+  local done, left = shared.context.drain(deadline - host.now())
+  while shared.server:in_flight() > 0 and host.now() < deadline do task.sleep(0.02) end
+  local requests = shared.server:in_flight()
+  if not done or requests > 0 then
+    host.log("error", "stopped before everything was finished", { batches = left,
+      requests = requests })
+    return host.exit(1)
+  end
+  host.log("info", "finished; everything accepted is scored or will be found at the next start")
+  host.exit(0)
+end
+
+-- ---- starting ----
+
+local function listen(options, fail)
+  local server, message = require("server").listen({
+    host = options.host, port = options.port, max_body = options.max_body,
+    max_head = options.max_head, head_seconds = options.head_timeout,
+    body_seconds = options.body_timeout, idle_seconds = options.keep_alive,
+    max_connections = options.max_connections,
+    handler = function(request) return shared.context.handle(request) end,
+  })
+  if not server then return fail(1, message) end
+  return server
+end
+
+local function say_running(options, handle)
+  local shown = options.host:find(":", 1, true) and "[" .. options.host .. "]" or options.host
+  host.log("info", ("anomalyd %s on http://%s:%d (bucket %s, generation %d, pid %d)"):format(
+    host.version, shown, shared.server.port, handle.name, shared.generation, host.pid()))
+  if options.insecure_sns then
+    host.log("warning",
+      "--insecure-sns: unsigned SNS messages are believed; never on a public port")
+  end
+end
+
+--- Run the service until it is told to stop.
+-- @param options from options.parse
+-- @param fail function(code, message): ends the process
+function serve.run(options, fail)
+  host.log_setup({ level = options.log_level, json = options.log_format == "json" })
+  host.configure({ workers = options.workers, slice = options.script_slice,
+    lua_memory = options.lua_memory })
+  local scripts, message = scripts_dir.find(options.scripts)
+  if not scripts then return fail(2, message) end
+  local handle = open_bucket(options, fail)
+  if not handle then return end
+  shared = new_shared(options, handle)
+  local ok, why = load_generation(scripts)
+  if not ok then return fail(1, "the scripts cannot be loaded: " .. why) end
+  shared.server = listen(options, fail)
+  if not shared.server then return end
+  shared.reload = function(cause) return reload(scripts, cause) end
+  host.on_signal(function(signal)
+    if signal == "SIGHUP" then reload(scripts, signal) else stop(signal) end
+  end)
+  say_running(options, handle)
+  if handle.kind == "directory" then watch_bucket(handle) end
+  if options.reload then watch_scripts(scripts) end
+  task.spawn(keep_reconciled, options)
+  task.spawn(measure_lag)
+end
+
+return serve

@@ -1,0 +1,64 @@
+--- status: alive, ready, and the figures of the running process.
+local context = require("context")
+local host = require("host")
+local json = require("json")
+local queue = require("queue")
+local response = require("response")
+
+local status = {}
+
+--- GET /health: alive, in the form of the service this replaces, and what the console shows first.
+function status.health()
+  local shared = context.shared
+  local body = {
+    status = "ok", bucket = shared.handle.name, timestamp = host.utc(),
+    generation = shared.generation, reload_error = shared.reload_error,
+    bucket_reachable = shared.bucket_error == nil, bucket_error = shared.bucket_error,
+    version = host.version, uptime_seconds = math.floor(host.now() - shared.started),
+  }
+  return json.object({ "status", "bucket", "timestamp", "version", "uptime_seconds", "generation",
+    "reload_error", "bucket_reachable", "bucket_error" }, body)
+end
+
+--- Why no work can be taken now, or nil.
+local function obstacle()
+  local shared = context.shared
+  if shared.draining then return "draining: the service is stopping" end
+  if not shared.history.ready then return "starting: the bucket is being read" end
+  if shared.bucket_error then return "bucket: " .. shared.bucket_error end
+  if shared.baseline.trouble then return "bucket: " .. shared.baseline.trouble end
+  if not queue.room(shared.queue, 1) then return "queue: full" end
+end
+
+--- GET /ready: 200 when batches can be taken, 503 with the reason when not.
+function status.ready()
+  local reason = obstacle()
+  if reason then
+    return response.json(503, json.object({ "status", "reason" },
+      { status = "unavailable", reason = reason }))
+  end
+  return { status = "ready" }
+end
+
+--- The text of GET /metrics: gauges are read at this moment.
+function status.metrics()
+  local shared, stats, set = context.shared, host.stats(), context.metrics.set
+  set("anomalyd_queue_length", nil, queue.length(shared.queue))
+  set("anomalyd_batches_in_flight", nil, shared.queue.running)
+  set("anomalyd_generation", nil, shared.generation)
+  set("anomalyd_tasks", nil, stats.tasks)
+  set("anomalyd_lua_memory_bytes", nil, stats.lua_memory)
+  set("anomalyd_loop_lag_seconds", nil, shared.loop_lag or 0)
+  for _, name in ipairs({ "count", "mean", "std" }) do
+    context.metrics.clear("anomalyd_baseline_" .. name)
+  end
+  local cached = shared.baseline.cached
+  for name, channel in pairs(cached and cached.object.channels or {}) do
+    set("anomalyd_baseline_count", { channel = name }, channel.count)
+    set("anomalyd_baseline_mean", { channel = name }, channel.mean)
+    set("anomalyd_baseline_std", { channel = name }, channel.std)
+  end
+  return context.metrics.text()
+end
+
+return status

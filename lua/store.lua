@@ -1,0 +1,61 @@
+--- store: the bucket, whichever kind it is, with its requests counted.
+--
+-- A bucket's kind follows from its name: with a `/` or a leading `.` it is a directory, else S3.
+-- Both have get, put, head, delete and list with the same arguments, answers and codes.
+local host = require("host")
+local put_group = require("put_group")
+local task = require("task")
+
+local store = {}
+
+--- Is it a directory bucket's name?
+function store.is_directory(name) return name:find("/", 1, true) ~= nil or name:sub(1, 1) == "." end
+
+--- Open a bucket.
+-- @param name as given to --bucket
+-- @param options {read_only, create}
+-- @return the bucket; or nil, message, code
+function store.open(name, options)
+  if store.is_directory(name) then
+    local bucket, message, code = require("directory").open(name, options)
+    if not bucket then return nil, message, code end
+    -- There to be watched, and for people to see where files go.
+    if options and options.create then host.make_directory(name .. "/raw") end
+    return { kind = "directory", path = name, name = bucket.name, bucket = bucket,
+      put = put_group.of(bucket, task) }
+  end
+  local client, message, code = require("s3").client({ bucket = name })
+  if not client then return nil, message, code end
+  return { kind = "s3", name = name, bucket = client }
+end
+
+local function measured(handle, metrics, operation)
+  local bucket = handle.bucket
+  local gather = operation == "put" and handle.put
+  return function(_, ...)
+    local began = host.now()
+    local result, message, code
+    if gather then
+      result, message, code = gather(...)
+    else
+      result, message, code = bucket[operation](bucket, ...)
+    end
+    metrics.count("anomalyd_store_requests_total",
+      { operation = operation, status = result and "ok" or code or "error" })
+    metrics.observe("anomalyd_store_request_seconds", { operation = operation }, host.now() - began)
+    return result, message, code
+  end
+end
+
+--- A face of an open bucket that counts what is asked of it; one for each generation.
+function store.counted(handle, metrics)
+  local face = { kind = handle.kind, name = handle.name, path = handle.path,
+    bucket = handle.bucket }
+  for _, operation in ipairs({ "get", "put", "head", "delete" }) do
+    face[operation] = measured(handle, metrics, operation)
+  end
+  function face.list(_, options) return handle.bucket:list(options) end
+  return face
+end
+
+return store

@@ -1,0 +1,264 @@
+/* l_host: the Lua module `host`: what the Lua side asks of the program it runs in.
+ *
+ *   host.root, host.version, host.sentinel   (the first value of a yield that is a wait)
+ *   host.exit(code)                     end the loop; the process ends with this code
+ *   host.on_signal(fn)                  fn("SIGTERM" | "SIGINT" | "SIGHUP") as a task; a second
+ *                                       SIGTERM or SIGINT ends the process at once
+ *   host.configure{workers, slice, lua_memory}
+ *   host.log(level, message, fields)    fields: {name = text | number | boolean, ...}
+ *   host.log_setup{level, json, stderr} host.log_level() -> name
+ *   host.now() -> seconds, never jumps  host.time() -> seconds since 1970
+ *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
+ *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
+ *   host.is_terminal(0 | 1 | 2)         host.pid() -> number
+ *   host.make_directory(path) -> true (also when it is there) | nil, message
+ */
+#include "bind/host.h"
+#include "bind/modules.h"
+#include "run/log.h"
+
+#include "paths.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_FIELDS = 32 };
+
+static int l_exit(lua_State *L)
+{
+    host_exit(host_of(L), (int)luaL_optinteger(L, 1, 0));
+    return 0;
+}
+
+static int l_on_signal(lua_State *L)
+{
+    struct host *host = host_of(L);
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, host->on_signal);
+    host->on_signal = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int l_configure(lua_State *L)
+{
+    struct host *host = host_of(L);
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_getfield(L, 1, "workers") != LUA_TNIL)
+        pool_width(host->pool, (int)luaL_checkinteger(L, -1));
+    if (lua_getfield(L, 1, "slice") != LUA_TNIL)
+        tasks_slice(host->tasks, luaL_checknumber(L, -1));
+    if (lua_getfield(L, 1, "lua_memory") != LUA_TNIL)
+        host->lua_limit = host->lua_bytes + (size_t)luaL_checkinteger(L, -1);
+    return 0;
+}
+
+/* ---- log ---- */
+
+static enum log_level check_level(lua_State *L, int index)
+{
+    int level = log_level_named(luaL_checkstring(L, index));
+
+    luaL_argcheck(L, level >= 0, index, "debug, info, warning, error or critical");
+    return (enum log_level)level;
+}
+
+/* Turn the table at 3 into fields whose texts stay alive on the stack. Sorted by name, so that
+ * lines can be compared. */
+static size_t get_fields(lua_State *L, struct log_field *fields)
+{
+    size_t n = 0;
+
+    lua_pushnil(L);
+    while (n < MAX_FIELDS && lua_next(L, 3)) {
+        size_t at = n;
+
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            lua_pop(L, 1);
+            continue;
+        }
+        while (at > 0 && strcmp(fields[at - 1].name, lua_tostring(L, -2)) > 0) {
+            fields[at] = fields[at - 1];
+            at--;
+        }
+        fields[at].name = lua_tostring(L, -2);
+        fields[at].raw = lua_type(L, -1) == LUA_TNUMBER || lua_isboolean(L, -1);
+        fields[at].value = luaL_tolstring(L, -1, NULL);
+        lua_remove(L, -2);
+        lua_pushvalue(L, -2); /* the key again for lua_next; name and text stay below it */
+        n++;
+    }
+    return n;
+}
+
+static int l_log(lua_State *L)
+{
+    enum log_level level = check_level(L, 1);
+    const char *message = luaL_checkstring(L, 2);
+    struct log_field fields[MAX_FIELDS];
+    size_t n = 0;
+
+    lua_settop(L, 3);
+    if (level < log_current())
+        return 0;
+    if (lua_istable(L, 3)) {
+        luaL_checkstack(L, 3 * MAX_FIELDS + 4, "too many log fields");
+        n = get_fields(L, fields);
+    }
+    log_write(level, message, fields, n);
+    return 0;
+}
+
+static int l_log_setup(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_getfield(L, 1, "level") != LUA_TNIL)
+        log_threshold(check_level(L, -1));
+    if (lua_getfield(L, 1, "json") != LUA_TNIL)
+        log_json(lua_toboolean(L, -1));
+    if (lua_getfield(L, 1, "stderr") != LUA_TNIL)
+        log_output(lua_toboolean(L, -1) ? stderr : stdout);
+    return 0;
+}
+
+static int l_log_level(lua_State *L)
+{
+    lua_pushstring(L, log_level_name(log_current()));
+    return 1;
+}
+
+/* ---- time ---- */
+
+static int l_now(lua_State *L)
+{
+    lua_pushnumber(L, loop_now());
+    return 1;
+}
+
+static double wall_clock(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)(t.tv_nsec / 1000) / 1e6;
+}
+
+static int l_time(lua_State *L)
+{
+    lua_pushnumber(L, wall_clock());
+    return 1;
+}
+
+static int l_utc(lua_State *L)
+{
+    double now = luaL_optnumber(L, 1, wall_clock());
+    time_t seconds = (time_t)now;
+    int micros = (int)((now - (double)seconds) * 1e6 + 0.5);
+    struct tm tm;
+    char text[64];
+    size_t n;
+
+    if (micros > 999999)
+        micros = 999999;
+    gmtime_r(&seconds, &tm);
+    n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + n, sizeof text - n, ".%06d", micros);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* ---- the process ---- */
+
+/* Resident memory in bytes, 0 where the kernel does not say. */
+static double resident(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long size = 0, pages = 0;
+
+    if (f == NULL)
+        return 0;
+    if (fscanf(f, "%lu %lu", &size, &pages) != 2)
+        pages = 0;
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static int l_stats(lua_State *L)
+{
+    struct host *host = host_of(L);
+
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, (lua_Integer)tasks_count(host->tasks));
+    lua_setfield(L, -2, "tasks");
+    lua_pushinteger(L, (lua_Integer)host->lua_bytes);
+    lua_setfield(L, -2, "lua_memory");
+    lua_pushinteger(L, pool_threads(host->pool));
+    lua_setfield(L, -2, "workers");
+    lua_pushinteger(L, (lua_Integer)pool_pending(host->pool));
+    lua_setfield(L, -2, "jobs");
+    lua_pushinteger(L, (lua_Integer)resident());
+    lua_setfield(L, -2, "memory");
+    return 1;
+}
+
+static int l_is_terminal(lua_State *L)
+{
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+static int l_make_directory(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "cannot make the directory %s: %s", path, strerror(errno));
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_pid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"exit", l_exit},
+    {"on_signal", l_on_signal},
+    {"configure", l_configure},
+    {"log", l_log},
+    {"log_setup", l_log_setup},
+    {"log_level", l_log_level},
+    {"now", l_now},
+    {"time", l_time},
+    {"utc", l_utc},
+    {"stats", l_stats},
+    {"is_terminal", l_is_terminal},
+    {"pid", l_pid},
+    {"make_directory", l_make_directory},
+    {NULL, NULL},
+};
+
+int luaopen_host(lua_State *L)
+{
+    luaL_checkversion(L);
+    luaL_newlib(L, functions);
+    lua_pushstring(L, host_of(L)->root);
+    lua_setfield(L, -2, "root");
+    lua_pushliteral(L, ANOMALYD_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushlightuserdata(L, (void *)&bridge_sentinel);
+    lua_setfield(L, -2, "sentinel");
+    return 1;
+}

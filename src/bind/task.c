@@ -1,0 +1,538 @@
+/* task: see task.h. */
+#include "bind/task.h"
+
+#include "run/log.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HOOK_COUNT = 100000, NAME_MAX_LEN = 64 };
+
+#define TASKS_KEY "anomalyd.tasks"
+
+struct task {
+    struct task *next_ready;
+    struct task *prev, *next; /* all living tasks */
+    struct tasks *tasks;
+    lua_State *co;
+    int anchor; /* keeps co alive: a reference in the registry */
+    unsigned id;
+    bool ready;
+    bool cancelled;
+    int nargs;          /* for the first resume; later ones carry nothing */
+    struct wait *waits; /* NULL while ready or running */
+    double born;
+    task_end end;
+    void *ctx;
+    char name[NAME_MAX_LEN];
+};
+
+/* One operation being carried out for a task; outlives the task when a worker still has it. */
+struct wait {
+    struct pool_job job; /* first: a pool_job is its wait */
+    struct tasks *tasks;
+    struct task *task; /* NULL once the task was cancelled */
+    struct bridge_op *op;
+    struct timer *timer;
+    enum bridge_next next;
+};
+
+struct tasks {
+    struct bridge bridge; /* first: the bridge's callback finds its tasks */
+    lua_State *L;
+    struct loop *loop;
+    struct pool *pool;
+    struct pool *disk;
+    struct multi *multi;
+    struct timer *pump;
+    struct task *ready, **ready_last;
+    struct task *all;
+    struct task *current;
+    size_t count;
+    unsigned last_id;
+    double slice;
+    double deadline; /* of the running slice */
+    bool overran;
+};
+
+static void wait_begin(struct wait *w, enum bridge_next next);
+
+struct tasks *tasks_of(lua_State *L)
+{
+    struct tasks *tasks;
+
+    lua_getfield(L, LUA_REGISTRYINDEX, TASKS_KEY);
+    tasks = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return tasks;
+}
+
+/* ---- the ready queue ---- */
+
+static void make_ready(struct task *task)
+{
+    struct tasks *tasks = task->tasks;
+
+    if (task->ready)
+        return;
+    task->ready = true;
+    task->next_ready = NULL;
+    *tasks->ready_last = task;
+    tasks->ready_last = &task->next_ready;
+    timer_soon(tasks->pump);
+}
+
+static struct task *take_ready(struct tasks *tasks)
+{
+    struct task *list = tasks->ready;
+
+    tasks->ready = NULL;
+    tasks->ready_last = &tasks->ready;
+    return list;
+}
+
+/* ---- waits ---- */
+
+static void wait_free(struct wait *w)
+{
+    timer_free(w->timer);
+    bridge_unref(w->op);
+    free(w);
+}
+
+/* The operation is done, or its task is gone. */
+static void wait_end(struct wait *w)
+{
+    struct task *task = w->task;
+
+    w->op->host = NULL;
+    if (task != NULL) {
+        task->waits = NULL;
+        make_ready(task);
+    }
+    wait_free(w);
+}
+
+/* A part of the operation is done: what next? Quick work is done here. */
+static void wait_step(struct wait *w)
+{
+    enum bridge_next next;
+
+    if (w->task == NULL) {
+        wait_end(w);
+        return;
+    }
+    next = bridge_next(w->op);
+    while (next == BRIDGE_WORK && !w->op->heavy) {
+        w->op->type->work(w->op, NULL);
+        next = bridge_next(w->op);
+    }
+    if (next == BRIDGE_DONE)
+        wait_end(w);
+    else
+        wait_begin(w, next);
+}
+
+static void job_work(struct pool_job *job, struct crew *crew)
+{
+    struct bridge_op *op = ((struct wait *)job)->op;
+
+    op->type->work(op, crew);
+}
+
+static void job_done(struct pool_job *job)
+{
+    wait_step((struct wait *)job);
+}
+
+static void exchange_done(struct exchange *x, void *ctx)
+{
+    (void)x;
+    wait_step(ctx);
+}
+
+static void timer_done(void *ctx)
+{
+    wait_step(ctx);
+}
+
+static void wait_begin(struct wait *w, enum bridge_next next)
+{
+    w->next = next;
+    if (next == BRIDGE_WORK) {
+        pool_submit(w->op->disk ? w->tasks->disk : w->tasks->pool, &w->job);
+    } else if (next == BRIDGE_EXCHANGE) {
+        if (multi_start(w->tasks->multi, w->op->exchange, exchange_done, w) != 0) {
+            exchange_finish(w->op->exchange, CURLE_OUT_OF_MEMORY);
+            timer_soon(w->timer);
+        }
+    } else if (next == BRIDGE_SLEEP || w->op->delay > 0) {
+        timer_start(w->timer, w->op->delay);
+    }
+}
+
+/* bridge->start: the running task begins to wait. */
+static int start_wait(lua_State *L, struct bridge_op *op, enum bridge_next next,
+                      const char **message)
+{
+    struct tasks *tasks = tasks_of(L);
+    struct task *task = tasks->current;
+    struct wait *w;
+
+    if (task == NULL || task->waits != NULL) {
+        *message = "only a task can wait (use task.spawn)";
+        return -1;
+    }
+    if (task->cancelled) {
+        *message = "the task was cancelled";
+        return -1;
+    }
+    w = calloc(1, sizeof *w);
+    if (w != NULL)
+        w->timer = timer_new(tasks->loop, timer_done, w);
+    if (w == NULL || w->timer == NULL) {
+        free(w);
+        *message = "out of memory";
+        return -1;
+    }
+    w->job.work = job_work;
+    w->job.done = job_done;
+    w->tasks = tasks;
+    w->task = task;
+    w->op = op;
+    bridge_ref(op);
+    op->host = w;
+    task->waits = w;
+    wait_begin(w, next);
+    return 0;
+}
+
+void task_wake(struct bridge_op *op)
+{
+    struct wait *w = op->host;
+
+    if (w == NULL || w->next != BRIDGE_PARK)
+        return;
+    w->next = BRIDGE_DONE;
+    timer_soon(w->timer);
+}
+
+/* Detach a wait from its task. What a worker has is left to it; the rest ends here. */
+static void wait_cancel(struct wait *w)
+{
+    w->op->cancelled = true;
+    if (w->next == BRIDGE_WORK) {
+        struct task *task = w->task;
+
+        w->task = NULL;
+        task->waits = NULL;
+        make_ready(task);
+        return;
+    }
+    if (w->next == BRIDGE_EXCHANGE)
+        multi_cancel(w->tasks->multi, w->op->exchange);
+    wait_end(w);
+}
+
+void task_cancel(struct tasks *tasks, struct task *task)
+{
+    (void)tasks;
+    task->cancelled = true;
+    if (task->waits != NULL)
+        wait_cancel(task->waits);
+}
+
+/* ---- running ---- */
+
+/* The runaway guard. The first error may be caught and reported; a script that goes on computing
+ * after it meets the hook at every instruction, which no pcall loop survives. */
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    struct tasks *tasks = tasks_of(L);
+    double now = loop_now();
+
+    (void)ar;
+    if (tasks->current == NULL || now < tasks->deadline)
+        return;
+    if (tasks->overran)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    tasks->overran = true;
+    tasks->deadline = now + tasks->slice / 2;
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
+    lua_pushfstring(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+static void unlink_task(struct task *task)
+{
+    if (task->prev != NULL)
+        task->prev->next = task->next;
+    else
+        task->tasks->all = task->next;
+    if (task->next != NULL)
+        task->next->prev = task->prev;
+    task->tasks->count--;
+}
+
+/* Protected: arg 1 is the task whose coroutine failed; gives the error's text with a traceback. */
+static int l_failure(lua_State *L)
+{
+    struct task *task = lua_touserdata(L, 1);
+    const char *text;
+
+    lua_xmove(task->co, L, 1);
+    text = luaL_tolstring(L, -1, NULL);
+    /* A text that already carries a traceback comes from a handler that made one. */
+    if (text != NULL && strstr(text, "\nstack traceback:") != NULL)
+        lua_pushstring(L, text);
+    else
+        luaL_traceback(L, task->co, text, 0);
+    return 1;
+}
+
+static void report(struct task *task)
+{
+    lua_State *L = task->tasks->L;
+    const char *text;
+
+    lua_pushcfunction(L, l_failure);
+    lua_pushlightuserdata(L, task);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK)
+        text = "an error that could not be described (out of memory?)";
+    else
+        text = lua_tostring(L, -1);
+    if (task->end != NULL)
+        task->end(task->ctx, text);
+    else
+        log_line(LOG_ERROR, "task %u (%s) failed: %.900s", task->id, task->name, text);
+    lua_pop(L, 1);
+}
+
+static void task_over(struct task *task, bool failed)
+{
+    lua_State *L = task->tasks->L;
+
+    if (failed)
+        report(task);
+    else if (task->end != NULL)
+        task->end(task->ctx, NULL);
+    /* Runs the to-be-closed variables of one that failed; its errors have nowhere to go. */
+    lua_resetthread(task->co);
+    unlink_task(task);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->anchor);
+    free(task);
+}
+
+/* Did the coroutine yield because of a wait (and not by a stray coroutine.yield)? */
+static bool is_wait(struct task *task, int n)
+{
+    return task->waits != NULL && n >= 1 &&
+           lua_touserdata(task->co, -n) == (const void *)&bridge_sentinel;
+}
+
+static void run(struct task *task)
+{
+    struct tasks *tasks = task->tasks;
+    lua_State *co = task->co;
+    int n = 0;
+    int status;
+    int nargs = task->nargs;
+
+    task->nargs = 0;
+    tasks->current = task;
+    tasks->overran = false;
+    tasks->deadline = loop_now() + tasks->slice;
+    lua_sethook(co, on_count, LUA_MASKCOUNT, HOOK_COUNT);
+    status = lua_resume(co, tasks->L, nargs, &n);
+    tasks->current = NULL;
+    if (status == LUA_YIELD && is_wait(task, n)) {
+        lua_pop(co, n);
+        return;
+    }
+    if (status == LUA_YIELD) {
+        lua_settop(co, 0);
+        lua_pushliteral(co, "coroutine.yield was called outside a coroutine.wrap or resume");
+    }
+    task_over(task, status != LUA_OK);
+}
+
+static void pump(void *ctx)
+{
+    struct tasks *tasks = ctx;
+    struct task *task = take_ready(tasks);
+
+    while (task != NULL) {
+        struct task *next = task->next_ready;
+
+        task->ready = false;
+        run(task);
+        task = next;
+    }
+}
+
+/* ---- starting ---- */
+
+struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char *name,
+                        task_end end, void *ctx)
+{
+    struct task *task;
+    lua_State *co;
+    int anchor;
+
+    luaL_checkstack(L, 4, "a new task");
+    co = lua_newthread(L);
+    if (!lua_checkstack(co, nargs + 8))
+        luaL_error(L, "out of memory for a task");
+    anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    task = calloc(1, sizeof *task);
+    if (task == NULL) {
+        luaL_unref(L, LUA_REGISTRYINDEX, anchor);
+        luaL_error(L, "out of memory for a task");
+    }
+    lua_xmove(L, co, nargs + 1);
+    task->tasks = tasks;
+    task->co = co;
+    task->nargs = nargs;
+    task->anchor = anchor;
+    task->id = ++tasks->last_id;
+    task->born = loop_now();
+    task->end = end;
+    task->ctx = ctx;
+    snprintf(task->name, sizeof task->name, "%s", name);
+    task->next = tasks->all;
+    if (tasks->all != NULL)
+        tasks->all->prev = task;
+    tasks->all = task;
+    tasks->count++;
+    make_ready(task);
+    return task;
+}
+
+struct start {
+    struct tasks *tasks;
+    int (*push)(lua_State *L, void *arg);
+    void *arg;
+    const char *name;
+    task_end end;
+    void *ctx;
+};
+
+static int l_start(lua_State *L)
+{
+    struct start *s = lua_touserdata(L, 1);
+    int nargs = s->push(L, s->arg);
+
+    task_spawn(L, s->tasks, nargs, s->name, s->end, s->ctx);
+    return 0;
+}
+
+int task_start(struct tasks *tasks, int (*push)(lua_State *L, void *arg), void *arg,
+               const char *name, task_end end, void *ctx)
+{
+    struct start s = {tasks, push, arg, name, end, ctx};
+    lua_State *L = tasks->L;
+
+    lua_pushcfunction(L, l_start);
+    lua_pushlightuserdata(L, &s);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+        return 0;
+    log_line(LOG_ERROR, "cannot start %s: %s", name, lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return -1;
+}
+
+/* ---- the rest ---- */
+
+struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
+                        struct multi *multi)
+{
+    struct tasks *tasks = calloc(1, sizeof *tasks);
+
+    if (tasks == NULL)
+        return NULL;
+    tasks->bridge.abi = BRIDGE_ABI;
+    tasks->bridge.start = start_wait;
+    tasks->L = L;
+    tasks->loop = loop;
+    tasks->pool = pool;
+    tasks->disk = disk;
+    tasks->multi = multi;
+    tasks->ready_last = &tasks->ready;
+    tasks->slice = 0.2;
+    tasks->pump = timer_new(loop, pump, tasks);
+    if (tasks->pump == NULL) {
+        free(tasks);
+        return NULL;
+    }
+    lua_pushlightuserdata(L, &tasks->bridge);
+    lua_setfield(L, LUA_REGISTRYINDEX, BRIDGE_KEY);
+    lua_pushlightuserdata(L, tasks);
+    lua_setfield(L, LUA_REGISTRYINDEX, TASKS_KEY);
+    /* Hooks are per coroutine and inherited from the one that makes it. */
+    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_COUNT);
+    return tasks;
+}
+
+void tasks_free(struct tasks *tasks)
+{
+    struct task *task, *next;
+
+    if (tasks == NULL)
+        return;
+    /* First all waits: ending one puts its task on the ready list, which links tasks. */
+    for (task = tasks->all; task != NULL; task = task->next)
+        if (task->waits != NULL)
+            wait_cancel(task->waits);
+    for (task = tasks->all; task != NULL; task = next) {
+        next = task->next;
+        if (task->end != NULL)
+            task->end(task->ctx, NULL);
+        free(task);
+    }
+    lua_sethook(tasks->L, NULL, 0, 0);
+    timer_free(tasks->pump);
+    free(tasks);
+}
+
+void tasks_slice(struct tasks *tasks, double seconds)
+{
+    tasks->slice = seconds;
+}
+
+size_t tasks_count(const struct tasks *tasks)
+{
+    return tasks->count;
+}
+
+struct task *task_current(struct tasks *tasks)
+{
+    return tasks->current;
+}
+
+unsigned task_id(const struct task *task)
+{
+    return task->id;
+}
+
+struct task *task_find(struct tasks *tasks, unsigned id)
+{
+    struct task *task = tasks->all;
+
+    while (task != NULL && task->id != id)
+        task = task->next;
+    return task;
+}
+
+void tasks_each(struct tasks *tasks,
+                void (*fn)(void *ctx, unsigned id, const char *name, const char *waits, double age),
+                void *ctx)
+{
+    double now = loop_now();
+
+    for (const struct task *t = tasks->all; t != NULL; t = t->next)
+        fn(ctx, t->id, t->name, t->waits != NULL ? t->waits->op->type->name : "", now - t->born);
+}

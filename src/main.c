@@ -1,0 +1,19 @@
+/* main: the program. The command line is read by lua/boot.lua. */
+#include "bind/host.h"
+
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    struct fail fail;
+    struct host *host = host_new(&fail);
+    int code;
+
+    if (host == NULL) {
+        fprintf(stderr, "anomalyd: %s\n", fail.message);
+        return 1;
+    }
+    code = host_run(host, argc, argv);
+    host_free(host);
+    return code;
+}
