@@ -183,7 +183,7 @@ double csv_cells_number(const struct csv_cells *c, size_t row)
 
 /* ---- writing ---- */
 
-static char *put_whole(char *out, uint64_t v)
+char *csv_cells_put_whole(char *out, uint64_t v)
 {
     char digits[20];
     char *p = digits + sizeof digits;
@@ -196,77 +196,17 @@ static char *put_whole(char *out, uint64_t v)
     return out + (digits + sizeof digits - p);
 }
 
-static char *put_integer(char *out, int64_t v)
-{
-    if (v < 0)
-        *out++ = '-';
-    return put_whole(out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
-}
-
-/* Four characters, the first in the lowest byte. */
-static void put_4(char *out, uint32_t word)
-{
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap32(word);
-#endif
-    memcpy(out, &word, sizeof word);
-}
-
-/* Ten thousandths as a decimal with at least one place. */
-static char *put_fixed4(char *out, int32_t v)
-{
-    const uint32_t zeros = UINT32_C(0x30303030);
-    uint32_t u = v == CSV_MINUS_ZERO ? 0 : v < 0 ? 0 - (uint32_t)v : (uint32_t)v;
-    uint64_t digits;
-    uint32_t whole, places;
-    int skip = 0; /* leading zeros */
-
-    *out = '-';
-    out += v < 0;
-    if (u >= 100000000) {
-        out = put_whole(out, u / 100000000);
-        digits = number_digits8(u % 100000000);
-        whole = (uint32_t)digits;
-    } else {
-        digits = number_digits8(u);
-        whole = (uint32_t)digits;
-        skip = __builtin_ctz(whole | UINT32_C(1) << 24) >> 3;
-    }
-    places = (uint32_t)(digits >> 32);
-    put_4(out, (whole + zeros) >> (8 * skip));
-    out += 4 - skip;
-    *out++ = '.';
-    put_4(out, places + zeros);
-    return out + 4 - (__builtin_clz(places | 1) >> 3);
-}
-
-static char *put_flag(char *out, unsigned char flag)
-{
-    if (flag == CSV_NO_FLAG)
-        return out;
-    memcpy(out, flag != 0 ? "True\0\0\0" : "False\0\0", FLAG_ROOM);
-    return out + (flag != 0 ? 4 : 5);
-}
-
-static char *put_number(char *out, double x, enum csv_format format)
+char *csv_cells_put_number(char *out, double x, enum csv_format format)
 {
     if (isnan(x))
         return out;
-    if (format == CSV_INTEGER)
-        return put_integer(out, (int64_t)x);
-    return out + (format == CSV_FIXED4 ? number_fixed4(x, out) : number_shortest(x, out));
-}
+    if (format == CSV_INTEGER) {
+        int64_t v = (int64_t)x;
 
-char *csv_cells_put(const struct csv_cells *c, size_t row, char *out)
-{
-    if (c->flags != NULL)
-        return put_flag(out, c->flags[row]);
-    if (c->small == NULL)
-        return put_number(out, c->column->cells[row], c->format);
-    if (c->small[row] == CSV_NO_SMALL)
-        return out;
-    return c->format == CSV_FIXED4 ? put_fixed4(out, c->small[row])
-                                   : put_integer(out, c->small[row]);
+        *out = '-';
+        return csv_cells_put_whole(out + (v < 0), v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    }
+    return out + (format == CSV_FIXED4 ? number_fixed4(x, out) : number_shortest(x, out));
 }
 
 const char *csv_cells_peek(const struct csv_cells *c, size_t row, char *scratch, size_t *length)

@@ -51,7 +51,8 @@ static struct power power_above(int e)
 
 /* The shortest decimal in the interval of c * 2^q, the nearest one where there are several: the
  * algorithm of Giulietti. */
-static struct decimal schubfach(uint64_t c, int q, bool lower_closer)
+__attribute__((always_inline)) static inline struct decimal schubfach(uint64_t c, int q,
+                                                                      bool lower_closer)
 {
     uint64_t odd = c & 1; /* an odd mantissa's interval is open */
     int k = lower_closer ? floor_log10_pow2_low(q) : floor_log10_pow2(q);
@@ -61,73 +62,140 @@ static struct decimal schubfach(uint64_t c, int q, bool lower_closer)
     uint64_t value = times_odd(g, (4 * c) << h);
     uint64_t upper = times_odd(g, (4 * c + 2) << h) - odd;
     uint64_t s = value / 4;
-    uint64_t middle = 4 * s + 2;
-    bool below, above;
+    uint64_t tens = s / 10;
+    /* Is there one number with a digit less in the interval, one with all digits, or two? */
+    bool tens_above = 40 * tens + 40 <= upper;
+    bool short_one = s >= 10 && (lower <= 40 * tens) != tens_above;
+    bool below = lower <= 4 * s;
+    bool above = 4 * s + 4 <= upper;
+    bool nearer = value + (s & 1) > 4 * s + 2; /* the one above; even at a tie */
+    uint64_t ones = s + (below != above ? above : nearer);
 
-    if (s >= 10) {
-        uint64_t tens = s / 10;
-
-        below = lower <= 40 * tens;
-        above = 40 * tens + 40 <= upper;
-        if (below != above)
-            return (struct decimal){tens + above, k + 1};
-    }
-    below = lower <= 4 * s;
-    above = 4 * s + 4 <= upper;
-    if (below != above)
-        return (struct decimal){s + above, k};
-    return (struct decimal){s + (value > middle || (value == middle && (s & 1))), k};
+    return (struct decimal){short_one ? tens + tens_above : ones, k + short_one};
 }
 
-/* Where a decimal's digits are: text[first..last-1], no zero at either end, zeros behind. */
-struct digits {
-    char text[64];
-    int first;
-    int last;
+static const uint64_t powers[] = {
+    UINT64_C(1),
+    UINT64_C(10),
+    UINT64_C(100),
+    UINT64_C(1000),
+    UINT64_C(10000),
+    UINT64_C(100000),
+    UINT64_C(1000000),
+    UINT64_C(10000000),
+    UINT64_C(100000000),
+    UINT64_C(1000000000),
+    UINT64_C(10000000000),
+    UINT64_C(100000000000),
+    UINT64_C(1000000000000),
+    UINT64_C(10000000000000),
+    UINT64_C(100000000000000),
+    UINT64_C(1000000000000000),
+    UINT64_C(10000000000000000),
+    UINT64_C(100000000000000000),
 };
 
-static uint64_t in_memory_order(uint64_t word)
+/* How many decimal digits v has; 0 < v < 10^17. */
+static int count_digits(uint64_t v)
 {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return __builtin_bswap64(word);
-#else
-    return word;
-#endif
+    int about = ((64 - __builtin_clzll(v)) * 1233) >> 12; /* log10, maybe one too few */
+
+    return about + (v >= powers[about]);
 }
 
-static void put_word(char *out, uint64_t digits)
-{
-    uint64_t word = in_memory_order(digits + UINT64_C(0x3030303030303030));
+/* Up to 17 digits as characters, in registers: 8, 8 and 1. The first is the lowest byte. */
+struct digits {
+    uint64_t first;
+    uint64_t middle;
+    uint64_t last;
+    int n; /* without the zeros at the end */
+};
 
+/* The digits of v * 10^(17 - count), so that they begin with no zero. */
+static struct digits spread(uint64_t v, int count)
+{
+    const uint64_t zeros = UINT64_C(0x3030303030303030);
+    uint32_t rest;
+    struct digits d;
+
+    v *= powers[MOST_DIGITS - count];
+    rest = (uint32_t)(v % 1000000000);
+    d.first = number_digits8((uint32_t)(v / 1000000000));
+    d.middle = number_digits8(rest / 10);
+    d.last = rest % 10;
+    if (d.middle != 0)
+        d.n = MOST_DIGITS - (d.last == 0) * (1 + __builtin_clzll(d.middle) / 8);
+    else
+        d.n = d.last != 0 ? MOST_DIGITS : 8 - __builtin_clzll(d.first) / 8;
+    d.first += zeros;
+    d.middle += zeros;
+    d.last += '0';
+    return d;
+}
+
+/* Store a word of characters, the lowest byte first. */
+static void store(char *out, uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
     memcpy(out, &word, sizeof word);
 }
 
-/* Spread v (not 0, below 10^17) over text[0..16]. */
-static void spread(struct digits *d, uint64_t v)
+/* All 17 digits, and zeros up to 24. */
+static void store_digits(char *out, const struct digits *d)
 {
-    uint64_t upper = v / 100000000;
-    uint64_t low = number_digits8((uint32_t)(v % 100000000));
-    uint64_t middle = number_digits8((uint32_t)(upper % 100000000));
-    uint32_t top = (uint32_t)(upper / 100000000);
-
-    memset(d->text + MOST_DIGITS, '0', sizeof d->text - MOST_DIGITS);
-    d->text[0] = (char)('0' + top);
-    put_word(d->text + 1, middle);
-    put_word(d->text + 9, low);
-    if (top != 0)
-        d->first = 0;
-    else
-        d->first = middle != 0 ? 1 + __builtin_ctzll(middle) / 8 : 9 + __builtin_ctzll(low) / 8;
-    if (low != 0)
-        d->last = 17 - __builtin_clzll(low) / 8;
-    else
-        d->last = middle != 0 ? 9 - __builtin_clzll(middle) / 8 : 1;
+    store(out, d->first);
+    store(out + 8, d->middle);
+    store(out + 16, d->last | UINT64_C(0x3030303030303000));
 }
 
-/* Copy all the digits there can be: a fixed number of bytes is two moves. */
-static void copy_digits(char *out, const char *digits)
+/* The word with a point behind its first n characters, 0 <= n <= 7; its last one falls out. */
+static uint64_t insert_point(uint64_t word, int n)
 {
-    memcpy(out, digits, MOST_DIGITS);
+    uint64_t kept = (UINT64_C(1) << (8 * n)) - 1;
+
+    return (word & kept) | (uint64_t)'.' << (8 * n) | (word & ~kept) << 8;
+}
+
+/* Put n zeros before the digits, 0 <= n <= 4. */
+static void insert_zeros(struct digits *d, int n)
+{
+    const uint64_t zeros = UINT64_C(0x30303030);
+    uint64_t kept = (UINT64_C(1) << (8 * n)) - 1;
+
+    d->last = d->last << (8 * n) | d->middle >> 1 >> (63 - 8 * n);
+    d->middle = d->middle << (8 * n) | d->first >> 1 >> (63 - 8 * n);
+    d->first = d->first << (8 * n) | (zeros & kept);
+    d->n += n;
+}
+
+/* Digits with a point behind the first `point` of them, -3 <= point <= 16. Nothing is read back that
+ * was just written, which would wait for the store, and the usual sizes take the same way, because a
+ * wrong guess of the processor costs as much as all the rest. */
+static char *lay_out_positional(char *out, struct digits *d, int point)
+{
+    int leading = point < 1 ? 1 - point : 0;
+
+    insert_zeros(d, leading);
+    point += leading;
+    if (point < 8) {
+        store(out, insert_point(d->first, point));
+        store(out + 8, d->middle << 8 | d->first >> 56);
+        store(out + 16, d->last << 8 | d->middle >> 56);
+    } else if (point < 16) {
+        store(out, d->first);
+        store(out + 8, insert_point(d->middle, point - 8));
+        store(out + 16, d->last << 8 | d->middle >> 56);
+    } else {
+        store_digits(out, d);
+        out[16] = '.';
+        store(out + 17, d->last);
+    }
+    if (d->n > point)
+        return out + d->n + 1;
+    out[point + 1] = '0';
+    return out + point + 2;
 }
 
 static char *put_exponent(char *out, int e)
@@ -143,70 +211,49 @@ static char *put_exponent(char *out, int e)
     return out;
 }
 
-/* Lay out the digits with the point behind `point` of them, as Python's repr. */
-static char *lay_out(char *out, const struct digits *d, int point)
-{
-    const char *digits = d->text + d->first;
-    int n = d->last - d->first;
-
-    if (point > 0 && point <= 16) {
-        copy_digits(out, digits);
-        out[point] = '.';
-        copy_digits(out + point + 1, digits + point);
-        return out + (n > point ? n + 1 : point + 2);
-    }
-    if (point <= 0 && point > -4) {
-        memcpy(out, "0.000", 5);
-        copy_digits(out + 2 - point, digits);
-        return out + 2 - point + n;
-    }
-    out[0] = digits[0];
-    out[1] = '.';
-    copy_digits(out + 2, digits + 1);
-    return put_exponent(out + (n > 1 ? n + 1 : 1), point - 1);
-}
-
+/* Lay out a decimal as Python's repr does. */
 static char *put_decimal(char *out, struct decimal v)
 {
-    struct digits d;
+    int count = count_digits(v.digits);
+    int point = count + v.exponent;
+    struct digits d = spread(v.digits, count);
 
-    spread(&d, v.digits);
-    return lay_out(out, &d, MOST_DIGITS - d.first + v.exponent);
+    if (point > -4 && point <= 16)
+        return lay_out_positional(out, &d, point);
+    store_digits(out + 1, &d);
+    out[0] = out[1];
+    out[1] = '.';
+    return put_exponent(out + (d.n > 1 ? d.n + 1 : 1), point - 1);
 }
 
-static char *put(char *out, const char *text, size_t n)
+/* What is no normal number. */
+static char *put_rare(char *out, uint64_t mantissa, int exponent)
 {
-    memcpy(out, text, n);
-    return out + n;
-}
-
-static char *put_special(char *out, double x)
-{
-    if (isnan(x))
-        return put(out, "nan", 3);
-    if (isinf(x))
-        return put(out, "inf", 3);
-    return put(out, "0.0", 3);
+    if (exponent == 0 && mantissa != 0)
+        return put_decimal(out, schubfach(mantissa, 1 - BIAS, false));
+    memcpy(out, exponent == 0 ? "0.0" : mantissa != 0 ? "nan" : "inf", 3);
+    return out + 3;
 }
 
 size_t number_shortest(double x, char *out)
 {
-    char *p = out;
+    const uint64_t hidden = UINT64_C(1) << MANTISSA;
     uint64_t bits, mantissa;
     int exponent;
+    char *end;
 
     memcpy(&bits, &x, sizeof bits);
-    if (bits >> 63 != 0 && !isnan(x))
-        *p++ = '-';
-    mantissa = bits & ((UINT64_C(1) << MANTISSA) - 1);
+    mantissa = bits & (hidden - 1);
     exponent = (int)(bits >> MANTISSA) & 0x7FF;
-    if (exponent == 0x7FF || x == 0)
-        return (size_t)(put_special(p, x) - out);
-    if (exponent == 0)
-        return (size_t)(put_decimal(p, schubfach(mantissa, 1 - BIAS, false)) - out);
-    return (size_t)(put_decimal(p, schubfach(mantissa | UINT64_C(1) << MANTISSA, exponent - BIAS,
-                                             mantissa == 0 && exponent > 1)) -
-                    out);
+    *out = '-';
+    end = out + (bits >> 63);
+    if (exponent == 0 || exponent == 0x7FF)
+        end = put_rare(x == x ? end : out, mantissa, exponent);
+    else if (mantissa != 0)
+        end = put_decimal(end, schubfach(mantissa | hidden, exponent - BIAS, false));
+    else
+        end = put_decimal(end, schubfach(hidden, exponent - BIAS, exponent > 1));
+    return (size_t)(end - out);
 }
 
 double number_round4(double x)
