@@ -266,7 +266,7 @@ warnings-clang:
 short-fuzz:
 	$(Q)$(MAKE) FUZZ_SECONDS=5 fuzz
 
-fresh: ## prove it on an empty Debian: DIST=bookworm|trixie, GOAL=test|run (needs root, debootstrap)
+fresh: ## prove it on an empty Debian: DIST=bookworm|trixie, GOAL=test|run|ci (as root)
 	$(Q)scripts/check/fresh.sh '$(or $(DIST),bookworm)' '$(or $(GOAL),test)'
 
 clean: ## remove build/, but for the sample bucket in it
