@@ -476,6 +476,16 @@ describe("httpd's cap on connections", function()
     assert.equal(200, (ask(p, request("GET /size/1"))))
   end)
 
+  it("serves a rush of more clients than connections", function()
+    local p = start("max_connections=8 quiet")
+    local all = {}
+    for i = 1, 100 do
+      all[i] = dial(p)
+      all[i]:send(request("GET /size/" .. i))
+    end
+    for i = 1, 100 do assert.equal(i, #select(3, answer(all[i]))) end
+  end)
+
   it("keeps answering beside 1 000 slow connections", function()
     for _, cap in ipairs { 2000, 200 } do
       local p = start("max_connections=" .. cap .. " quiet")

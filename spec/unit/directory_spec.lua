@@ -615,7 +615,7 @@ describe("directory", function()
   -- Built by `make spec-programs` from spec/support.
   describe("under attack", function()
     local function run(name, arguments)
-      local program = "build/spec/" .. name
+      local program = (os.getenv("ANOMALYD_BUILD") or "build") .. "/spec/" .. name
       local file = io.open(program, "rb")
       if not file then return pending(program .. " is not built") end
       file:close()

@@ -5,7 +5,8 @@
  *       columns: a table of columns of one length, one for each channel
  *       options: n_estimators = 100, max_samples = "auto" (at most 256 rows, or how many rows, or,
  *       as a float in (0, 1], what share of them), contamination = 0.05 (in (0, 0.5], or "auto"),
- *       random_state = 42
+ *       random_state = 42, threads = 1 (to start for the call in a stock interpreter; in the host
+ *       its workers are used)
  *   forest:score_samples(columns)      -> column, in [-1, 0), lower is more isolated
  *   forest:decision_function(columns)  -> column: score - offset
  *   forest:predict(columns)            -> column: -1 where the decision is below 0, else 1
@@ -45,6 +46,7 @@ struct forest_op {
     struct bridge_op op;
     enum kind kind;
     struct iforest_options options;
+    int threads;
     size_t n_columns;
     size_t n_rows;
     struct column **columns; /* references */
@@ -69,8 +71,13 @@ static void forest_work(struct bridge_op *op, struct crew *crew)
 {
     struct forest_op *f = (struct forest_op *)op;
     struct iforest_result result = {0};
+    struct crew own;
     int failed;
 
+    if (crew == NULL && f->threads > 1) {
+        crew_threads(&own, f->threads);
+        crew = &own;
+    }
     if (f->kind == FIT) {
         failed = iforest_fit(&f->forest->forest, f->cells, f->n_columns, f->n_rows, &f->options,
                              crew, &f->fail);
@@ -244,6 +251,11 @@ static void check_options(lua_State *L, int arg, size_t rows, struct iforest_opt
     o->path = path_option(L, arg);
 }
 
+static int threads_option(lua_State *L, int arg)
+{
+    return (int)whole_option(L, arg, "threads", 1, 64, 1);
+}
+
 /* Take references to the columns at `arg`. The box of f is on the stack. */
 static void take_columns(lua_State *L, int arg, size_t n, size_t rows, struct forest_op *f)
 {
@@ -342,11 +354,14 @@ static int l_fit(lua_State *L)
 {
     struct iforest_options options;
     struct forest_op *f;
+    int threads;
     size_t rows = 0;
     size_t n = check_columns(L, 1, &rows);
 
     check_options(L, 2, rows, &options);
+    threads = threads_option(L, 2);
     f = begin(L, FIT, 1, &options, n, rows);
+    f->threads = threads;
     f->forest = calloc(1, sizeof *f->forest);
     if (f->forest == NULL)
         return luaL_error(L, "out of memory");
@@ -358,11 +373,14 @@ static int l_fit_score(lua_State *L)
 {
     struct iforest_options options;
     struct forest_op *f;
+    int threads;
     size_t rows = 0;
     size_t n = check_columns(L, 1, &rows);
 
     check_options(L, 2, rows, &options);
+    threads = threads_option(L, 2);
     f = begin(L, FIT_SCORE, 1, &options, n, rows);
+    f->threads = threads;
     f->scores = result_column(L, rows);
     f->decisions = result_column(L, rows);
     f->labels = result_column(L, rows);

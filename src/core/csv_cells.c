@@ -203,27 +203,41 @@ static char *put_integer(char *out, int64_t v)
     return put_whole(out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
+/* Four characters, the first in the lowest byte. */
+static void put_4(char *out, uint32_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap32(word);
+#endif
+    memcpy(out, &word, sizeof word);
+}
+
 /* Ten thousandths as a decimal with at least one place. */
 static char *put_fixed4(char *out, int32_t v)
 {
-    uint32_t u = (uint32_t)v, places;
+    const uint32_t zeros = UINT32_C(0x30303030);
+    uint32_t u = v == CSV_MINUS_ZERO ? 0 : v < 0 ? 0 - (uint32_t)v : (uint32_t)v;
+    uint64_t digits;
+    uint32_t whole, places;
+    int skip = 0; /* leading zeros */
 
-    if (v < 0) {
-        if (v == CSV_MINUS_ZERO)
-            u = 0;
-        *out++ = '-';
-        u = 0 - u;
+    *out = '-';
+    out += v < 0;
+    if (u >= 100000000) {
+        out = put_whole(out, u / 100000000);
+        digits = number_digits8(u % 100000000);
+        whole = (uint32_t)digits;
+    } else {
+        digits = number_digits8(u);
+        whole = (uint32_t)digits;
+        skip = __builtin_ctz(whole | UINT32_C(1) << 24) >> 3;
     }
-    places = u % 10000;
-    out = put_whole(out, u / 10000);
+    places = (uint32_t)(digits >> 32);
+    put_4(out, (whole + zeros) >> (8 * skip));
+    out += 4 - skip;
     *out++ = '.';
-    out[0] = (char)('0' + places / 1000);
-    out[1] = (char)('0' + places / 100 % 10);
-    out[2] = (char)('0' + places / 10 % 10);
-    out[3] = (char)('0' + places % 10);
-    if (places % 100 == 0)
-        return out + (places % 1000 == 0 ? 1 : 2);
-    return out + (places % 10 == 0 ? 3 : 4);
+    put_4(out, places + zeros);
+    return out + 4 - (__builtin_clz(places | 1) >> 3);
 }
 
 static char *put_flag(char *out, unsigned char flag)

@@ -52,6 +52,18 @@ static size_t take_body(char *data, size_t size, size_t n, void *ctx)
     return 0;
 }
 
+static int count_send(void *ctx, char *to, char *from, int to_port, int from_port)
+{
+    struct exchange *x = ctx;
+
+    (void)to;
+    (void)from;
+    (void)to_port;
+    (void)from_port;
+    x->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* The host and port of a URL, without anything that could be secret. */
 static char *host_of(const char *url)
 {
@@ -186,6 +198,8 @@ static void set_transport(struct exchange *x, const struct exchange_request *req
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, count_send);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
     if (request->no_proxy)
         curl_easy_setopt(easy, CURLOPT_PROXY, "");
     if (request->ca_file != NULL)
@@ -323,6 +337,10 @@ void exchange_finish(struct exchange *x, CURLcode code)
 
     x->headers = x->private->headers.list;
     x->n_headers = x->private->headers.n;
+    if (code == CURLE_OUT_OF_MEMORY && x->sends > 0 && !x->private->headers.ended)
+        x->private->headers_too_large = true; /* curl's own limit for one line */
+    if (code == CURLE_OK && !x->private->headers.ended)
+        code = CURLE_PARTIAL_FILE; /* closed in the middle of the headers */
     if (code != CURLE_OK) {
         say_failure(x, code);
         return;

@@ -19,13 +19,14 @@ static void forget(struct headers *h)
     h->n = 0;
     h->lines = 0;
     h->bytes = 0;
+    h->ended = false;
 }
 
 void headers_fini(struct headers *h)
 {
     forget(h);
     free(h->list);
-    *h = (struct headers){NULL, 0, 0, 0, 0};
+    *h = (struct headers){NULL, 0, 0, 0, 0, false};
 }
 
 static bool blank(char c)
@@ -118,13 +119,17 @@ int headers_line(struct headers *h, const char *line, size_t n)
         forget(h);
         return 0;
     }
+    if (n == 0 || line[0] == '\r' || line[0] == '\n') {
+        h->ended = true;
+        return 0;
+    }
     if (n > HEADERS_BYTES - h->bytes || h->lines >= HEADERS_MAX)
         return -1;
     h->bytes += n;
     h->lines++;
-    if (n > 0 && blank(line[0]))
+    if (blank(line[0]))
         return fold(h, line, n);
-    colon = n == 0 ? NULL : memchr(line, ':', n);
+    colon = memchr(line, ':', n);
     if (colon == NULL)
         return 0;
     return add(h, line, (size_t)(colon - line), n);

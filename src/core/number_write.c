@@ -79,86 +79,105 @@ static struct decimal schubfach(uint64_t c, int q, bool lower_closer)
     return (struct decimal){s + (value > middle || (value == middle && (s & 1))), k};
 }
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                            "25262728293031323334353637383940414243444546474849"
-                            "50515253545556575859606162636465666768697071727374"
-                            "75767778798081828384858687888990919293949596979899";
+/* Where a decimal's digits are: text[first..last-1], no zero at either end, zeros behind. */
+struct digits {
+    char text[64];
+    int first;
+    int last;
+};
 
-/* Write v's digits so that they end before `end`; returns where they begin. */
-static char *digits_before(char *end, uint64_t v)
+static uint64_t in_memory_order(uint64_t word)
 {
-    while (v >= 100) {
-        end -= 2;
-        memcpy(end, pairs + v % 100 * 2, 2);
-        v /= 100;
-    }
-    if (v >= 10) {
-        end -= 2;
-        memcpy(end, pairs + v * 2, 2);
-    } else {
-        *--end = (char)('0' + v);
-    }
-    return end;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap64(word);
+#else
+    return word;
+#endif
+}
+
+static void put_word(char *out, uint64_t digits)
+{
+    uint64_t word = in_memory_order(digits + UINT64_C(0x3030303030303030));
+
+    memcpy(out, &word, sizeof word);
+}
+
+/* Spread v (not 0, below 10^17) over text[0..16]. */
+static void spread(struct digits *d, uint64_t v)
+{
+    uint64_t upper = v / 100000000;
+    uint64_t low = number_digits8((uint32_t)(v % 100000000));
+    uint64_t middle = number_digits8((uint32_t)(upper % 100000000));
+    uint32_t top = (uint32_t)(upper / 100000000);
+
+    memset(d->text + MOST_DIGITS, '0', sizeof d->text - MOST_DIGITS);
+    d->text[0] = (char)('0' + top);
+    put_word(d->text + 1, middle);
+    put_word(d->text + 9, low);
+    if (top != 0)
+        d->first = 0;
+    else
+        d->first = middle != 0 ? 1 + __builtin_ctzll(middle) / 8 : 9 + __builtin_ctzll(low) / 8;
+    if (low != 0)
+        d->last = 17 - __builtin_clzll(low) / 8;
+    else
+        d->last = middle != 0 ? 9 - __builtin_clzll(middle) / 8 : 1;
+}
+
+/* Copy all the digits there can be: a fixed number of bytes is two moves. */
+static void copy_digits(char *out, const char *digits)
+{
+    memcpy(out, digits, MOST_DIGITS);
 }
 
 static char *put_exponent(char *out, int e)
 {
-    char digits[4];
-    char *first;
-
     *out++ = 'e';
     *out++ = e < 0 ? '-' : '+';
     if (e < 0)
         e = -e;
-    first = digits_before(digits + sizeof digits, (uint64_t)e);
-    if (e < 10)
-        *--first = '0';
-    memcpy(out, first, (size_t)(digits + sizeof digits - first));
-    return out + (digits + sizeof digits - first);
+    if (e >= 100)
+        *out++ = (char)('0' + e / 100);
+    *out++ = (char)('0' + e / 10 % 10);
+    *out++ = (char)('0' + e % 10);
+    return out;
 }
 
-static char *put(char *out, const char *text, int n)
+/* Lay out the digits with the point behind `point` of them, as Python's repr. */
+static char *lay_out(char *out, const struct digits *d, int point)
 {
-    memcpy(out, text, (size_t)n);
-    return out + n;
-}
+    const char *digits = d->text + d->first;
+    int n = d->last - d->first;
 
-static char *zeros(char *out, int n)
-{
-    memset(out, '0', (size_t)n);
-    return out + n;
-}
-
-/* Lay out n digits with the point behind `point` of them, as Python's repr. */
-static char *lay_out(char *out, const char *digits, int n, int point)
-{
-    if (point > 16 || point < -3) {
-        *out++ = digits[0];
-        if (n > 1) {
-            *out++ = '.';
-            out = put(out, digits + 1, n - 1);
-        }
-        return put_exponent(out, point - 1);
+    if (point > 0 && point <= 16) {
+        copy_digits(out, digits);
+        out[point] = '.';
+        copy_digits(out + point + 1, digits + point);
+        return out + (n > point ? n + 1 : point + 2);
     }
-    if (point <= 0)
-        return put(zeros(put(out, "0.", 2), -point), digits, n);
-    if (point >= n)
-        return put(zeros(put(out, digits, n), point - n), ".0", 2);
-    out = put(out, digits, point);
-    *out++ = '.';
-    return put(out, digits + point, n - point);
+    if (point <= 0 && point > -4) {
+        memcpy(out, "0.000", 5);
+        copy_digits(out + 2 - point, digits);
+        return out + 2 - point + n;
+    }
+    out[0] = digits[0];
+    out[1] = '.';
+    copy_digits(out + 2, digits + 1);
+    return put_exponent(out + (n > 1 ? n + 1 : 1), point - 1);
 }
 
-static char *put_decimal(char *out, struct decimal d)
+static char *put_decimal(char *out, struct decimal v)
 {
-    char digits[MOST_DIGITS + 3];
-    char *end = digits + sizeof digits;
-    char *first = digits_before(end, d.digits);
-    int point = (int)(end - first) + d.exponent;
+    struct digits d;
 
-    while (end - first > 1 && end[-1] == '0')
-        end--;
-    return lay_out(out, first, (int)(end - first), point);
+    spread(&d, v.digits);
+    return lay_out(out, &d, MOST_DIGITS - d.first + v.exponent);
+}
+
+static char *put(char *out, const char *text, size_t n)
+{
+    memcpy(out, text, n);
+    return out + n;
 }
 
 static char *put_special(char *out, double x)

@@ -438,6 +438,16 @@ static enum s3_next take_answer(struct s3_call *call)
     return S3_WORK;
 }
 
+/* curl sends once more by itself when a kept connection was dead; it cannot know whether the server
+ * had carried out the first one. */
+static void count_sends(struct s3_call *call)
+{
+    if (call->exchange->sends < 2)
+        return;
+    call->attempts += call->exchange->sends - 1;
+    call->private->answer_lost = true;
+}
+
 static enum s3_next judge(struct s3_call *call)
 {
     const struct exchange *x = call->exchange;
@@ -445,6 +455,7 @@ static enum s3_next judge(struct s3_call *call)
 
     if (call->private->probe != S3_PROBE_NONE)
         return judge_probe(call);
+    count_sends(call);
     if (x->failure.code != NULL)
         return judge_failure(call);
     call->status = x->status;
