@@ -34,12 +34,17 @@ cp /etc/resolv.conf "$copy/etc/resolv.conf"
 git clone -q --no-hardlinks . "$copy/root/anomalyd"
 echo "fresh: $dist, $(git rev-parse --short HEAD), $command"
 
-# Its own mounts and processes: nothing of it outlives this script.
+# Its own mounts, devices and processes: nothing of it outlives this script or reaches this machine.
 inside() {
     exec unshare --mount --pid --fork --kill-child sh -c '
         mount --make-rprivate /
         mount -t proc proc "$1/proc"
-        mount --rbind /dev "$1/dev"
+        mount -t tmpfs dev "$1/dev"
+        for node in null:3 zero:5 full:7 random:8 urandom:9; do
+            mknod -m 666 "$1/dev/${node%:*}" c 1 "${node#*:}"
+        done
+        mkdir -m 1777 "$1/dev/shm"
+        ln -s /proc/self/fd "$1/dev/fd"
         exec chroot "$1" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
             CI=true PORT="$3" sh -c "cd /root/anomalyd && $2"' sh "$copy" "$command" "$port" </dev/null
 }
