@@ -271,7 +271,7 @@ static void check_writing(struct http_conn *conn)
     size_t left = unsent(conn);
 
     if (conn->unsent != SIZE_MAX &&
-        left + (size_t)(conn->pool->write_seconds * SLOWEST_CLIENT) > conn->unsent) {
+        left + (size_t)(conn->pool->write_seconds * (double)SLOWEST_CLIENT) > conn->unsent) {
         drop(conn);
         return;
     }
