@@ -2,7 +2,7 @@
 --
 -- detect(batch, baseline, policy) -> column of 1 (anomaly) and 0
 --   batch     {frame, channels = {names in order}, columns = {name = column},
---              forest = {scores, decisions, labels, offset}}
+--              forest = {scores, decisions, labels, offset}, flagged = {name = count}}
 --   baseline  what the z-scores are taken against: {channels = {name = {count, mean, M2, std}}}
 --   policy    baseline_policy.lua's table with its defaults filled in
 -- A column holds a whole channel; visit cells with the functions of `column`, never in a loop.
@@ -16,6 +16,7 @@ return function(batch, baseline, policy)
     local score, flag = zscore(batch.columns[name], name, baseline.channels[name], policy)
     frame:set(name .. "_zscore", score, "fixed4")
     frame:set(name .. "_zscore_flag", flag, "boolean")
+    batch.flagged[name] = column.count(flag) -- for the metrics
     flags[#flags + 1] = flag
   end
 

@@ -129,7 +129,7 @@ static int set_body(struct exchange *x, const struct exchange_request *request)
 {
     const void *body = request->body == NULL ? "" : request->body;
 
-    if (!request->body_lent && request->body_len > 0) {
+    if (!request->body_lent && request->body != NULL && request->body_len > 0) {
         x->private->body = malloc(request->body_len);
         if (x->private->body == NULL)
             return -1;
