@@ -1,4 +1,5 @@
 -- s3: what the client does when the server fails, is elsewhere, or has another clock.
+local credentials = require "credentials"
 local digest = require "digest"
 local s3 = require "s3"
 local scripted = require "scripted"
@@ -378,6 +379,36 @@ describe("an S3 client's credentials", function()
       assert.equal("ExpiredToken", select(3, client:get("k")))
       assert.equal(2, #server:requests())
     end, { credentials = provider })
+  end)
+
+  it("may be an instance's, that rotate and disappear", function()
+    local function given(token)
+      return answer(200, {}, ('{"Code":"Success","AccessKeyId":"%s","SecretAccessKey":"%s",' ..
+        '"Token":"%s","Expiration":"2099-01-01T00:00:00Z"}'):format(ID, SECRET, token))
+    end
+    local token, role = answer(200, {}, "metadata-token"), answer(200, {}, "role")
+    local instance <close> = scripted.start { token, role, given "first", token, role,
+      given "second", token, role, answer(404) }
+    local variables = { AWS_EC2_METADATA_SERVICE_ENDPOINT = instance.url }
+    local chain = credentials.chain { env = function(name) return variables[name] end }
+    local stale = refuse(400, "ExpiredToken")
+    against({ object("x"), stale, object("y"), stale }, function(client, server)
+      assert.equal("x", client:get("k").body)
+      assert.equal(3, #instance:requests())
+      assert.equal("y", client:get("k").body)
+      local _, message, code = client:get("k")
+      assert.equal("ExpiredToken", code)
+      assert.matches("renew the credentials", message)
+      local tokens = {}
+      for i, request in ipairs(server:requests()) do
+        tokens[i] = request.headers["x-amz-security-token"]
+      end
+      assert.same({ "first", "first", "second", "second" }, tokens)
+      local info = client:info().credentials
+      assert.equal("instance metadata", info.source)
+      assert.equal(4070908800, info.expires)
+      assert.matches("for the role role %(HTTP 404%)", info.message)
+    end, { credentials = chain })
   end)
 
   it("are not asked for again when they never change", function()
