@@ -170,6 +170,7 @@ install: all ## install below PREFIX (/usr/local), DESTDIR before it
 
 bench: all ## time the parts: parsing, the forest, formatting
 	$(Q)$(LUA_HERE) scripts/bench.lua
+	$(Q)$(LUA_HERE) scripts/bench/iforest.lua
 
 # ---- testing it ---------------------------------------------------------------------------------
 
