@@ -80,8 +80,8 @@ end
 local function fetch_now(self)
   local state = private[self]
   state.flight = true
-  local landing <close> = setmetatable({}, { __close = function() state.flight = false end }) -- luacheck: ignore
   local keys, message, code, source = call_source(self)
+  state.flight = false
   local now = state.clock()
   if not keys then
     state.not_before, state.message, state.code = now + AGAIN, message, code

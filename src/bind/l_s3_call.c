@@ -318,7 +318,7 @@ static int l_client(lua_State *L)
     o.stall_seconds = fields_number(L, f, "stall_timeout", 0);
     o.total_seconds = fields_number(L, f, "timeout", 0);
     o.checksum = checksum_option(L);
-    slot = lua_newuserdatauv(L, sizeof *slot, 0);
+    slot = lua_newuserdatauv(L, sizeof(struct s3_client *), 0);
     *slot = NULL;
     push_client_metatable(L);
     lua_setmetatable(L, -2);

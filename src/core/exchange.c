@@ -133,7 +133,7 @@ static int set_body(struct exchange *x, const struct exchange_request *request)
         x->private->body = malloc(request->body_len);
         if (x->private->body == NULL)
             return -1;
-        memcpy(x->private->body, request->body, request->body_len);
+        memcpy(x->private->body, body, request->body_len);
         body = x->private->body;
     }
     curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
