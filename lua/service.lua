@@ -72,9 +72,10 @@ local function prepare(shared)
     width = 64 })
 end
 
-local function fill(entry, checked, shared)
+local function fill(entry, checked, shared, generation)
   prepare(shared)
   context.shared = shared
+  context.generation = generation
   context.options = shared.options
   context.policy = checked
   context.detect = entry.detect
@@ -117,11 +118,12 @@ end
 --- Put a generation together.
 -- @param entry what scripts/app.lua returned
 -- @param shared the state that outlives generations
+-- @param generation its number
 -- @return the context; or nil, message
-function service.new(entry, shared)
+function service.new(entry, shared, generation)
   local checked, message = check_entry(entry)
   if not checked then return nil, message end
-  return fill(entry, checked, shared)
+  return fill(entry, checked, shared, generation)
 end
 
 return service

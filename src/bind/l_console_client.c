@@ -10,6 +10,9 @@
  *       | nil, "closed" | "interrupted" (SIGINT) | "ended" (SIGTERM, SIGHUP) | "late"
  *   connection:close()
  *
+ *   console_client.append(path, text) -> true, or false: add to a file of mode 0600, made with its
+ *       directories (0700) when it is missing
+ *
  * These calls block: the client has nothing else to do. The first one takes the signals over.
  */
 #include "bind/bridge.h"
@@ -22,10 +25,12 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -246,6 +251,39 @@ static int l_receive(lua_State *L)
     return 2;
 }
 
+/* ---- the history's file ---- */
+
+/* Make the directories that `path` stands in. */
+static void make_directories(const char *path)
+{
+    char dir[4096];
+
+    snprintf(dir, sizeof dir, "%s", path);
+    for (char *slash = strchr(dir + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(dir, 0700);
+        *slash = '/';
+    }
+}
+
+static int l_append(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
+    int fd = open(path, flags, 0600);
+
+    if (fd < 0 && errno == ENOENT) {
+        make_directories(path);
+        fd = open(path, flags, 0600);
+    }
+    lua_pushboolean(L, fd >= 0 && fchmod(fd, 0600) == 0 && write(fd, text, len) == (ssize_t)len);
+    if (fd >= 0)
+        close(fd);
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
     {"send", l_send},
     {"receive", l_receive},
@@ -256,6 +294,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
     {"connect", l_connect},
     {"spawn", l_spawn},
+    {"append", l_append},
     {NULL, NULL},
 };
 

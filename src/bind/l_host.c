@@ -10,7 +10,7 @@
  *   host.now() -> seconds, never jumps  host.time() -> seconds since 1970
  *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
  *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
- *   host.is_terminal(0 | 1 | 2)         host.pid() -> number
+ *   host.is_terminal(0 | 1 | 2)         host.pid() -> number     host.uid() -> number
  */
 #include "bind/host.h"
 #include "bind/modules.h"
@@ -217,6 +217,12 @@ static int l_pid(lua_State *L)
     return 1;
 }
 
+static int l_uid(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)geteuid());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"exit", l_exit},
     {"on_signal", l_on_signal},
@@ -230,6 +236,7 @@ static const luaL_Reg functions[] = {
     {"stats", l_stats},
     {"is_terminal", l_is_terminal},
     {"pid", l_pid},
+    {"uid", l_uid},
     {NULL, NULL},
 };
 
