@@ -104,7 +104,9 @@ end
 function queue.accept(state, event, context)
   local item = state.by_key[event.key]
   if item then
-    if item.state == "running" and not (event.etag and event.etag == item.etag) then
+    -- What a list of keys shows is no news about content that is being read just now.
+    if item.state == "running" and event.source ~= "reconcile" and
+      not (event.etag and event.etag == item.etag) then
       item.again = event
     end
     return "known"

@@ -25,6 +25,7 @@ struct task {
     unsigned id;
     bool ready;
     bool cancelled;
+    int nargs;          /* for the first resume; later ones carry nothing */
     struct wait *waits; /* NULL while ready or running */
     int heeds;          /* what can be read from here interrupts it; -1: nothing */
     double born;
@@ -263,8 +264,8 @@ static bool is_interrupted(const struct task *task)
     return task->heeds >= 0 && poll(&p, 1, 0) > 0;
 }
 
-/* The runaway guard. The first error may be caught and reported; a script that goes on computing
- * after it meets the hook at every instruction, which no pcall loop survives. */
+/* The runaway guard. The first error may be caught and reported, within half a slice more; after
+ * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     struct tasks *tasks = tasks_of(L);
@@ -279,11 +280,18 @@ static void on_count(lua_State *L, lua_Debug *ar)
         return;
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    else
+        tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
     tasks->overran = true;
-    tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
     if (interrupted)
-        luaL_error(L, "interrupted");
-    luaL_error(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+        lua_pushliteral(L, "interrupted");
+    else
+        lua_pushfstring(L, "script ran too long: %d ms without waiting",
+                        (int)(tasks->slice * 1000));
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void unlink_task(struct task *task)
@@ -359,9 +367,9 @@ static void run(struct task *task)
     lua_State *co = task->co;
     int n = 0;
     int status;
-    /* The first resume finds the function and its arguments; later ones carry nothing. */
-    int nargs = lua_status(co) == LUA_YIELD ? 0 : lua_gettop(co) - 1;
+    int nargs = task->nargs;
 
+    task->nargs = 0;
     tasks->current = task;
     tasks->overran = false;
     tasks->deadline = loop_now() + tasks->slice;
@@ -415,6 +423,7 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
     lua_xmove(L, co, nargs + 1);
     task->tasks = tasks;
     task->co = co;
+    task->nargs = nargs;
     task->anchor = anchor;
     task->id = ++tasks->last_id;
     task->heeds = -1;

@@ -74,7 +74,7 @@ static int add(struct headers *h, const char *line, size_t name, size_t n)
 
     trim(&line, &name);
     trim(&value, &value_len);
-    if (name == 0)
+    if (name == 0 || memchr(line, '\0', name) != NULL)
         return 0;
     if (grow(h) != 0)
         return -1;

@@ -16,13 +16,19 @@ struct job {
 
 static const struct {
     const char *name;
+    iforest_keys *keys;
     iforest_walk *walk;
 } paths[] = {
-    [IFOREST_BEST] = {"best", NULL},
-    [IFOREST_PORTABLE] = {"portable", iforest_walk_portable},
-    [IFOREST_AVX2] = {"avx2", iforest_walk_portable},
-    [IFOREST_AVX512] = {"avx512", iforest_walk_avx512},
-    [IFOREST_PLAIN] = {"plain", NULL},
+    [IFOREST_BEST] = {"best", NULL, NULL},
+    [IFOREST_PORTABLE] = {"portable", iforest_rank_keys, iforest_walk_portable},
+#if defined(__x86_64__)
+    [IFOREST_AVX2] = {"avx2", iforest_rank_keys, iforest_walk_avx2},
+    [IFOREST_AVX512] = {"avx512", iforest_rank_keys_avx512, iforest_walk_avx512},
+#else
+    [IFOREST_AVX2] = {"avx2", NULL, NULL},
+    [IFOREST_AVX512] = {"avx512", NULL, NULL},
+#endif
+    [IFOREST_PLAIN] = {"plain", NULL, NULL},
 };
 
 int iforest_path_usable(enum iforest_path path)
@@ -103,8 +109,8 @@ static void sum_ranked(const struct job *job, size_t from, size_t n, double *sum
 
             if (g->features[f].count == 0)
                 continue;
-            iforest_rank_keys(&g->features[f], g->bits,
-                              job->frame->columns[g->features[f].column] + from, n, k);
+            paths[job->forest->path].keys(&g->features[f], g->bits,
+                                          job->frame->columns[g->features[f].column] + from, n, k);
             memset(k + n, 0, pad * sizeof *k);
         }
         paths[job->forest->path].walk(g, keys, n, sums);

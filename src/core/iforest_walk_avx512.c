@@ -246,6 +246,59 @@ INLINE void walk(const struct rank_group *g, const uint16_t *keys, size_t n, dou
     }
 }
 
+/* 16 cells as the forest sees them. */
+INLINE __m512 cells_of(const double *cells, double median)
+{
+    const __m512d most = _mm512_set1_pd(0x1.fffffep+127);
+    const __m512d least = _mm512_set1_pd(-0x1.fffffep+127);
+    __m256 half[2];
+
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        __m512d v = _mm512_loadu_pd(cells + 8 * i);
+        __mmask8 missing = _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q);
+
+        v = _mm512_mask_blend_pd(missing, v, _mm512_set1_pd(median));
+        v = _mm512_max_pd(_mm512_min_pd(v, most), least);
+        half[i] = _mm512_cvtpd_ps(v);
+    }
+    return _mm512_insertf32x8(_mm512_castps256_ps512(half[0]), half[1], 1);
+}
+
+/* rank_place for 16 cells. min and max give their second operand where the first is not less or
+ * greater, as the comparisons there do. */
+INLINE __m512i places_of(const struct rank_feature *f, __m512 x)
+{
+    const __m512 lo = _mm512_set1_ps(f->lo);
+    __m512 t = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(f->hi)), lo);
+
+    t = _mm512_mul_ps(_mm512_sub_ps(t, lo), _mm512_set1_ps(f->scale));
+    return _mm512_cvttps_epi32(_mm512_min_ps(t, _mm512_set1_ps(f->last)));
+}
+
+AVX512 void iforest_rank_keys_avx512(const struct rank_feature *f, unsigned bits,
+                                     const double *cells, size_t n, uint16_t *keys)
+{
+    const __m128i shift = _mm_cvtsi32_si128((int)bits);
+    size_t r = 0;
+
+    for (; r + 16 <= n; r += 16) {
+        __m512 x = cells_of(cells + r, f->median);
+        __m512i at = _mm512_i32gather_epi32(places_of(f, x), f->base, 2);
+
+        at = _mm512_and_si512(at, _mm512_set1_epi32(0xffff));
+        for (uint32_t step = (uint32_t)1 << f->steps >> 1; step > 0; step >>= 1) {
+            __m512 g = _mm512_i32gather_ps(at, f->at + step - 1, 4);
+
+            at = _mm512_mask_add_epi32(at, _mm512_cmp_ps_mask(g, x, _CMP_LT_OQ), at,
+                                       _mm512_set1_epi32((int)step));
+        }
+        _mm256_storeu_si256((__m256i *)(keys + r),
+                            _mm512_cvtepi32_epi16(_mm512_sll_epi32(at, shift)));
+    }
+    iforest_rank_keys(f, bits, cells + r, n - r, keys + r);
+}
+
 /* One instance of the loop for each of a few counts of features. */
 #define WALK(features)                                                                             \
     static AVX512 void walk_##features(const struct rank_group *g, const uint16_t *keys, size_t n, \
