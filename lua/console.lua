@@ -55,6 +55,12 @@ local function hello(session, text)
   end
 end
 
+--- Let go of what a session has of its generation. A line that runs keeps it until its end.
+local function forget(session)
+  session.stale = session.job ~= nil
+  if not session.stale then setmetatable(session.vars, nil) end
+end
+
 --- Run fn in a task of its own. @return whether it ended well, and why not
 local function guarded(session, fn, ...)
   local job = task.start(fn, ...)
@@ -79,7 +85,7 @@ local function line(self, session, code)
   elseif failure then
     kind, text = "F", failure
   end
-  if session.stale then self:forget(session) end
+  if session.stale then forget(session) end
   send(self, session, kind or "F", text or "")
   if kind == "Q" then self.server:finish(session.id) end
 end
@@ -138,15 +144,9 @@ function console.new(repl, options)
   return self
 end
 
---- Let go of what a session has of its generation. A line that runs keeps it until its end.
-function Console:forget(session)
-  session.stale = session.job ~= nil
-  if not session.stale then setmetatable(session.vars, nil) end
-end
-
 --- A new generation serves: sessions hold nothing of the old one while they wait.
 function Console:renew()
-  for _, session in pairs(self.sessions) do self:forget(session) end
+  for _, session in pairs(self.sessions) do forget(session) end
 end
 
 --- Listen at a path, or at the first of the usual places that can be had.

@@ -54,8 +54,8 @@ local function one_channel(session, name)
     one.processed_at = one.processed_at:sub(1, 19)
   end
   return show(session, { row }, { "channel", "observations", "mean", "std", "mature", "recent" })
-    .. "\n\n" .. show(session, past, { "batch", "processed_at", { "count", title = "values" }, "mean",
-    "std", "distance", "anomalies" }, "no scored batch has this channel")
+    .. "\n\n" .. show(session, past, { "batch", "processed_at", { "count", title = "values" },
+    "mean", "std", "distance", "anomalies" }, "no scored batch has this channel")
 end
 
 list.baseline = { usage = ":baseline [channel]",
@@ -216,7 +216,7 @@ list.log = { usage = ":log [debug|info|warning|error|critical]",
   text = "The least level that the service logs; with a word it is set",
   choices = function() return { "debug", "info", "warning", "error", "critical" } end,
   run = function(session, words)
-    local before = host.log_level()
+    local before = host.log_level():lower()
     if not words[1] then return before end
     local ok = pcall(host.log_setup, { level = words[1] })
     if not ok then
@@ -245,7 +245,8 @@ list.watch = { usage = ":watch SECONDS EXPRESSION",
     end
   end }
 
-list.help = { usage = ":help [NAME]", text = "This list, or what NAME is (csv, csv.parse, baseline)",
+list.help = { usage = ":help [NAME]",
+  text = "This list, or what NAME is (csv, csv.parse, baseline)",
   choices = function() return help.names() end,
   run = function(session, words)
     if words[1] then
@@ -269,8 +270,9 @@ function commands.run(session, line, repl)
   local name, rest = line:match("^%s*:%s*(%S*)%s*(.-)%s*$")
   local command = list[name]
   if not command then
+    local near = suggest.nearest(name, list)
     return "F", ("no command :%s%s (:help lists them)"):format(name,
-      suggest.nearest(name, list) and "; did you mean :" .. suggest.nearest(name, list) .. "?" or "")
+      near and "; did you mean :" .. near .. "?" or "")
   end
   local words = {}
   for word in rest:gmatch("%S+") do words[#words + 1] = word end

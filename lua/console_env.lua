@@ -3,14 +3,10 @@
 -- A session's variables are its environment: what a line assigns stays there. Behind them lie the
 -- live objects (console_live), Lua's own library and the modules below, all as copies of one level,
 -- so that a line which writes into `string` or `csv` changes nothing outside its session.
+local help = require("help")
 local live = require("console_live")
 
 local console_env = {}
-
---- Modules that every session finds under their names. Each is listed in help.lua.
-console_env.modules = { "batch", "column", "context", "csv", "digest", "history",
-  "host", "http", "iforest", "json", "keys", "learning", "metrics", "number", "pretty", "queue",
-  "reconcile", "s3", "s3_events", "schema", "sigv4", "sns", "task", "url", "zscore" }
 
 local LIBRARY = { "assert", "collectgarbage", "error", "getmetatable", "ipairs", "next", "pairs",
   "pcall", "rawequal", "rawget", "rawlen", "rawset", "select", "setmetatable", "tonumber",
@@ -55,7 +51,7 @@ end
 --- This generation's names for a session, made when its first line runs in it.
 local function names_of(session)
   local names = { library = library(session), live = live.of(session), modules = {} }
-  for _, name in ipairs(console_env.modules) do
+  for _, name in ipairs(help.modules) do
     -- The live objects and the library go before a module of the same name.
     if names.library[name] == nil and live.names[name] == nil then
       names.modules[name] = copy(require(name))

@@ -22,7 +22,7 @@ local live = {}
 
 local RECENT = 20
 local MOST_KEYS = 1000
-local SHOWN_ROWS = 10
+local SHOWN_ROWS = 5
 local MOST_ROWS = 200000 -- rows of a file whose flagged rows are listed
 
 --- Say and log that a session changes something.
@@ -224,14 +224,18 @@ end
 
 -- ---- queue ----
 
+local QUEUED = { "key", "state", "result", "attempts", "accepted", "finished", "source", "detail" }
+
 local function queue_object()
   local state = context.queue_state
   local methods = {
     list = function(_, wanted, limit)
       local rows = queue.list(state, wanted, limit or 100)
-      for _, row in ipairs(rows) do
-        row.accepted = context.utc(row.accepted):sub(1, 19)
-        row.finished = row.finished and context.utc(row.finished):sub(1, 19)
+      for i, row in ipairs(rows) do
+        rows[i] = json.object(QUEUED, { key = row.key, state = row.state, result = row.result,
+          attempts = row.attempts, accepted = context.utc(row.accepted):sub(1, 19),
+          finished = row.finished and context.utc(row.finished):sub(1, 19), source = row.source,
+          detail = row.detail })
       end
       return rows
     end,
@@ -266,8 +270,8 @@ local function fetch(key)
   return raw
 end
 
---- Score a text as if it had landed now; nothing is written. A content that the baseline has learned
--- already is not learned again.
+--- Score a text as if it had landed now; nothing is written. A content that the baseline has
+-- learned already is not learned again.
 local function try(key, raw, chosen)
   local object, marks = live.baseline_object()
   local self, why, code, line = batch.open(raw.body, chosen, object.order, context.limits)
@@ -286,16 +290,37 @@ local function try(key, raw, chosen)
   return self, counted
 end
 
+--- Why a row of a scored file is flagged: the channels with their distances, and the forest.
+local function reasons(row, channels)
+  local list = {}
+  for _, name in ipairs(channels) do
+    if row[name .. "_zscore_flag"] == true then
+      list[#list + 1] = ("%s %.4g"):format(name, row[name .. "_zscore"])
+    end
+  end
+  if row.if_flag == true then list[#list + 1] = "forest" end
+  return table.concat(list, ", ")
+end
+
+--- The first flagged rows: their cells as they came, and why.
 local function flagged_rows(self)
   if self.anomaly_count == 0 or self.frame.rows > MOST_ROWS then return nil end
   local frame = csv.parse(self.frame:format(), { text_only = true })
   local rows, names = frame:select("anomaly", "True", SHOWN_ROWS)
-  local list = {}
-  for i, cells in ipairs(rows) do
-    local row = {}
-    for k, name in ipairs(names) do row[name] = cells[k] end
-    list[i] = json.object(names, row)
+  local inputs, list = {}, {}
+  for _, name in ipairs(names) do
+    if name == self.channels[1] .. "_zscore" or name == "if_label" then break end
+    inputs[#inputs + 1] = name
   end
+  for i, cells in ipairs(rows) do
+    local row, shown = {}, {}
+    for k, name in ipairs(names) do row[name] = cells[k] end
+    for _, name in ipairs(inputs) do shown[name] = row[name] end
+    shown.why = reasons(row, self.channels)
+    list[i] = shown
+  end
+  inputs[#inputs + 1] = "why"
+  for i, row in ipairs(list) do list[i] = json.object(inputs, row) end
   return list
 end
 
@@ -350,7 +375,8 @@ end
 live.names = { baseline = true, policy = true, store = true, queue = true, score = true,
   whatif = true, redrive = true }
 
---- A function that gives a session's live value of a name, made at that moment; nil for other names.
+--- A function that gives a session's live value of a name, made at that moment; nil for other
+-- names.
 function live.of(session)
   local fixed = {
     store = store_object(session),

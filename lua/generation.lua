@@ -78,7 +78,7 @@ function generation.new(number, dirs, print_line)
       error(message, 0)
     end
     -- A module that raises is not left behind as if it were still loading.
-    local guard <close> = setmetatable({}, { __close = function()
+    local _ <close> = setmetatable({}, { __close = function()
       if self.loaded[name] == LOADING then self.loaded[name] = nil end
     end })
     local value = fn(name)

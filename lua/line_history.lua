@@ -1,8 +1,8 @@
 --- line_history (kernel): the lines typed into the console, kept from one session to the next.
 --
 -- One entry is one line of the file, whose newlines and backslashes are written \n and \\. An entry
--- stands once, where it was typed last; one that may hold a secret is not kept. Entries are appended
--- as they are typed, so that two clients do not overwrite each other's.
+-- stands once, where it was typed last; one that may hold a secret is not kept. Entries are
+-- appended as they are typed, so that two clients do not overwrite each other's.
 local line_history = {}
 
 local MOST = 1000
@@ -29,7 +29,8 @@ local function unique(entries)
   return list
 end
 
---- Where the file is: $XDG_STATE_HOME/anomalyd/history, else below ~/.local/state; nil without a home.
+--- Where the file is: $XDG_STATE_HOME/anomalyd/history, else below ~/.local/state; nil without a
+-- home.
 function line_history.path(getenv)
   local state, home = getenv("XDG_STATE_HOME"), getenv("HOME")
   if state and state:sub(1, 1) == "/" then return state .. "/anomalyd/history" end

@@ -104,6 +104,23 @@ local function before(a, b)
   return tostring(a) < tostring(b)
 end
 
+--- The order that a table of json.object states, or nil.
+local function stated_order(value)
+  local metatable = debug.getmetatable(value)
+  local order = type(metatable) == "table" and rawget(metatable, "__keys")
+  return type(order) == "table" and order or nil
+end
+
+--- Sort names; those with a stated order go first.
+local function sort_names(names, value)
+  local place = {}
+  for i, name in ipairs(stated_order(value) or {}) do place[name] = i end
+  table.sort(names, function(a, b)
+    if place[a] or place[b] then return (place[a] or math.huge) < (place[b] or math.huge) end
+    return before(a, b)
+  end)
+end
+
 --- The names of a table behind its first `n` items, sorted; at most `limit`, and whether more are
 -- there. Of a very large table any ones are taken.
 local function names_of(value, n, limit)
@@ -118,7 +135,7 @@ local function names_of(value, n, limit)
       names[#names + 1] = name
     end
   end
-  table.sort(names, before)
+  sort_names(names, value)
   if #names > limit then
     more = #names - limit
     for i = #names, limit + 1, -1 do names[i] = nil end
@@ -152,6 +169,8 @@ local function cell_text(state, value)
     local text, left = cut(value, 60)
     return pretty.plain(text):gsub('\\"', '"'):gsub("\\\\", "\\") .. (left > 0 and "…" or "")
   end
+  -- A table is for the eye; a value by itself shows all its digits.
+  if math.type(value) == "float" then return ("%.7g"):format(value) end
   return show_plain({ color = false, text = state.text }, value)
 end
 
@@ -193,8 +212,6 @@ end
 --- The columns that all of some records have in common with the first, or nil when they are no
 -- records of one kind.
 local function common_columns(state, records)
-  local metatable = debug.getmetatable(records[1])
-  local order = type(metatable) == "table" and rawget(metatable, "__keys")
   local names, known, n = {}, {}, 0
   for _, record in ipairs(records) do
     if type(record) ~= "table" or rawlen(record) > 0 or next(record) == nil then return nil end
@@ -208,24 +225,13 @@ local function common_columns(state, records)
       if n > state.columns then return nil end
     end
   end
-  table.sort(names)
-  if type(order) == "table" then
-    local sorted = {}
-    for _, name in ipairs(order) do
-      if known[name] then
-        sorted[#sorted + 1] = name
-        known[name] = nil
-      end
-    end
-    for _, name in ipairs(names) do if known[name] then sorted[#sorted + 1] = name end end
-    names = sorted
-  end
+  sort_names(names, records[1])
   return names
 end
 
 --- A list of records, or a table of records by name, as a table with a head; nil when it is none,
 -- or when it is too wide.
-local function show_records(state, value)
+local function show_records(state, value, indent)
   local n = rawlen(value)
   local names, more = names_of(value, n, state.items)
   if n > 0 and #names > 0 then return nil end
@@ -240,7 +246,7 @@ local function show_records(state, value)
       records[i] = rawget(value, name)
     end
   end
-  if #records < 2 and not (#keys == 1) then return nil end
+  if #records < 2 and #keys ~= 1 then return nil end
   local columns = common_columns(state, records)
   if not columns then return nil end
   local rows = records
@@ -253,7 +259,7 @@ local function show_records(state, value)
   end
   local text = pretty.table(rows, columns, { color = state.color })
   for line in text:gmatch("[^\n]+") do
-    if width_of(line) > math.max(state.width, 60) then return nil end
+    if width_of(line) + indent > state.width then return nil end
   end
   if more then
     text = text .. ("\n… %s more"):format(more == true and "and" or more)
@@ -284,6 +290,12 @@ local function show_table(state, value, depth)
   if state.open[value] then return paint(state, "other", "<cycle>") end
   if next(value) == nil then return "{}" end
   if depth >= state.depth then return "{…}" end
+  local indent = ("  "):rep(depth + 1)
+  local records = show_records(state, value, #indent)
+  if records then
+    if depth == 0 then return records end
+    return "{\n" .. indent .. records:gsub("\n", "\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
+  end
   state.open[value] = true
   local parts = parts_of(state, value, depth)
   state.open[value] = nil
@@ -295,7 +307,6 @@ local function show_table(state, value, depth)
   if wide <= state.width and not has_lines then
     return "{ " .. table.concat(parts, ", ") .. " }"
   end
-  local indent = ("  "):rep(depth + 1)
   return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
 end
 
@@ -313,10 +324,6 @@ function pretty.format(value, options)
     if given ~= nil then return given end
     return DEFAULTS[name]
   end })
-  if type(value) == "table" then
-    local records = show_records(state, view_of(value))
-    if records then return records end
-  end
   return show(state, value, 0)
 end
 

@@ -35,6 +35,7 @@ function repl.traceback(text)
   for line in text:gmatch("[^\n]+") do
     local noise = line:find("lua/repl.lua:", 1, true) or line:find("lua/console", 1, true)
       or line:find("[C]: in function 'xpcall'", 1, true) or line:find("^\t%(%.%.%.tail calls")
+      or line:find("[C]: in function 'error'", 1, true)
     if not noise then lines[#lines + 1] = line end
   end
   if lines[#lines] == "stack traceback:" then lines[#lines] = nil end
@@ -55,7 +56,7 @@ end
 
 --- The options of pretty for a session.
 function repl.style(session)
-  return { width = session.width or 80, color = session.color or false,
+  return { width = session.terminal and session.width or 160, color = session.color or false,
     items = session.terminal and 100 or 100000, text = session.terminal and 2000 or math.huge }
 end
 
