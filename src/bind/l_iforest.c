@@ -152,7 +152,7 @@ static struct column *result_column(lua_State *L, size_t n)
 
 static void push_column(lua_State *L, struct column **owned)
 {
-    struct column **slot = column_box(L);
+    struct column **slot = column_box(L, (*owned)->n);
 
     *slot = *owned;
     *owned = NULL;
