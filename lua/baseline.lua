@@ -14,15 +14,16 @@ local function finite(x)
   return type(x) == "number" and x == x and math.abs(x) ~= math.huge
 end
 
---- One channel as read. One with numbers that are none (the service this replaces could write NaN)
--- starts anew, and is marked so that the next batch is not scored against nothing.
+--- One channel as read. One whose mean or M2 is no number (the service this replaces could write
+-- NaN for good) keeps its count and is marked as poisoned: see learning.lua.
 local function read_channel(value)
-  local count = type(value) == "table" and math.tointeger(value.count) or value.count
-  if finite(count) and count >= 0 and finite(value.mean) and finite(value.M2) and value.M2 >= 0 then
+  local count = math.tointeger(value.count) or value.count
+  if not finite(count) or count < 0 then count = 0 end
+  if finite(value.mean) and finite(value.M2) and value.M2 >= 0 then
     local std = count < 2 and 0.0 or math.sqrt(value.M2 / count)
     return { count = count, mean = value.mean + 0.0, M2 = value.M2 + 0.0, std = std }
   end
-  return { count = 0, mean = 0.0, M2 = 0.0, std = 0.0, poisoned = true }
+  return { count = count, mean = 0.0, M2 = 0.0, std = 0.0, poisoned = true }
 end
 
 --- Read state/baseline.json.
@@ -55,8 +56,9 @@ function baseline.format(object)
   for i, name in ipairs(object.order) do
     local c = object.channels[name]
     names[i] = name
+    local function known(x) return c.poisoned and json.null or x + 0.0 end
     value[name] = json.object({ "count", "mean", "M2", "std" },
-      { count = c.count, mean = c.mean + 0.0, M2 = c.M2 + 0.0, std = c.std + 0.0 })
+      { count = c.count, mean = known(c.mean), M2 = known(c.M2), std = known(c.std) })
   end
   names[#names + 1] = "last_updated"
   value.last_updated = object.last_updated

@@ -19,8 +19,11 @@ local baseline = require("baseline")
 local keys = require("keys")
 local ledger = require("ledger")
 local task = require("task")
+local together = require("together")
 
 local step = {}
+
+local SIDE_BY_SIDE = 32
 
 --- A fresh state.
 function step.new()
@@ -88,7 +91,7 @@ end
 
 --- Step 2 for one entry. @return the object after it, and whether it was folded in
 local function fold(entry, object, marks, context)
-  local done, message, code = entry.done()
+  local done, message, code = table.unpack(entry.found, 1, 3)
   if done == nil and code then return nil, message, code end
   if done then
     entry.outcome = { kind = "duplicate", summary = done }
@@ -128,6 +131,10 @@ local function attempt(state, group, context)
   for mark in pairs(current.marks) do
     if state.droppable[mark] then dropped[#dropped + 1] = mark else marks[mark] = true end
   end
+  local asked, problem = together.each(group, SIDE_BY_SIDE, function(entry)
+    entry.found = { entry.done() }
+  end)
+  if not asked then return nil, problem, "ScriptError" end
   local object, changed = current.object, false
   for _, entry in ipairs(group) do
     local after, folded, why = fold(entry, object, marks, context)
@@ -195,8 +202,17 @@ local function run(state, context)
     local group = next_group(state, math.max(room, 0))
     if #group == 0 then return guard end
     carry_out(state, group, context)
+    local newest = context.current and context.current() or context
+    if newest ~= context then
+      -- An old generation is not kept by a step that is never idle.
+      task.spawn(newest.run_step)
+      return guard
+    end
   end
 end
+
+--- Carry out what is ready, if nobody is at it.
+function step.resume(state, context) run(state, context) end
 
 --- Give up a turn: the batch failed, or will be tried again with a later turn. Does not wait.
 function step.skip(state, turn, context)

@@ -44,7 +44,8 @@ h3 { font-size: .95rem; margin: 1rem 0 .3rem; }
 @media (max-width: 34rem) { .field { grid-template-columns: 1fr; } }
 input, select, textarea, button { font: inherit; color: inherit; background: var(--page);
   border: 1px solid var(--dim); border-radius: 6px; padding: .35rem .6rem; width: 100%; }
-textarea { min-height: 7rem; font-size: .9rem; resize: vertical; }
+textarea { min-height: 7rem; resize: vertical;
+  font: .9rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 button { width: auto; cursor: pointer; background: var(--soft); font-weight: 600; }
 button[disabled] { opacity: .6; cursor: wait; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
@@ -123,7 +124,8 @@ function quote(text) {
 function curl(method, address, kind, body) {
   const words = ["curl"];
   if (method !== "GET") words.push("-X", method);
-  if (body !== undefined) words.push("-H", quote("content-type: " + kind), "--data-raw", quote(body));
+  if (body !== undefined)
+    words.push("-H", quote("content-type: " + kind), "--data-raw", quote(body));
   words.push(quote(address));
   return words.join(" ");
 }
@@ -142,17 +144,18 @@ function pretty(text, kind) {
 
 /* JSON text broken into lines; its numbers stay as they are written (22.0 stays 22.0). */
 function spread(text) {
-  let out = "", depth = 0;
+  let out = "", depth = 0, before = "";
   const line = () => "\n" + "  ".repeat(depth);
   for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+/g)) {
     if (token === "{" || token === "[") { depth++; out += token + line(); }
     else if (token === "}" || token === "]") {
       depth--;
-      out = /[{\[]\s*$/.test(out.slice(-2 * depth - 6)) ? out.trimEnd() + token : out + line() + token;
+      out = (before === "{" || before === "[" ? out.trimEnd() : out + line()) + token;
     }
     else if (token === ",") out += token + line();
     else if (token === ":") out += ": ";
     else out += token;
+    before = token;
   }
   return out;
 }
@@ -234,7 +237,8 @@ function operationPart(path, method, operation) {
   });
   return make("details", { id },
     make("summary", {}, make("span", { class: "method " + method }, method),
-      make("span", { class: "path" }, path), make("span", { class: "dim" }, operation.summary || "")),
+      make("span", { class: "path" }, path),
+      make("span", { class: "dim" }, operation.summary || "")),
     make("div", { class: "inside" },
       operation.description ? make("p", {}, operation.description) : undefined,
       form, answer, make("h3", {}, "Answers"), responses(operation)));
@@ -270,7 +274,7 @@ fetch("openapi.json", { cache: "no-store" })
     make("p", { class: "bad", role: "alert" }, "The routes cannot be shown: " + error.message)));
 ]==]
 
-local SCRIPT_HASH = "sha256-T3yLjVpr9kA1BQLHFGSPePJMs/onVG8Idlvu9VdOHao="
+local SCRIPT_HASH = "sha256-INP738q7SwU9ehv1B9nJI5T3j+JcWQxeegBV6w/6HRQ="
 
 local PAGE = [==[
 <!doctype html>

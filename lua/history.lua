@@ -9,6 +9,7 @@ local csv = require("csv")
 local json = require("json")
 local keys = require("keys")
 local task = require("task")
+local together = require("together")
 
 local history = {}
 
@@ -160,29 +161,6 @@ function history.recent(state, limit)
   return list
 end
 
---- Run fn(item) for each item, a few at a time. The first failure ends it: nil, message.
-local function each(items, fn)
-  local next_item, running, failure = 1, 0, nil
-  local done = task.signal()
-  local function reader()
-    while next_item <= #items and not failure do
-      local item = items[next_item]
-      next_item = next_item + 1
-      local ok, message = xpcall(fn, debug.traceback, item)
-      if not ok then failure = message end
-    end
-    running = running - 1
-    done:fire()
-  end
-  for _ = 1, math.min(READERS, #items) do
-    running = running + 1
-    task.spawn(reader)
-  end
-  while running > 0 do done:wait(1) end
-  if failure then return nil, failure end
-  return true
-end
-
 --- All keys under a prefix: list of {key, etag, last_modified, size}; or nil, message, code.
 function history.keys(store, prefix)
   local all = {}
@@ -245,11 +223,12 @@ function history.refresh(state)
       state.version = state.version + 1
     end
   end
-  local ok, problem = each(new, function(one)
+  local ok, problem = together.each(new, READERS, function(one)
     read_summary(state, one.object, one.name)
   end)
   if not ok then return nil, problem end
-  ok, problem = each(changes(failures, keys.name_of_failure, state.failures), function(one)
+  local records = changes(failures, keys.name_of_failure, state.failures)
+  ok, problem = together.each(records, READERS, function(one)
     read_failure(state, one.object, one.name)
   end)
   if not ok then return nil, problem end

@@ -107,33 +107,6 @@ local find, byte, sub = string.find, string.byte, string.sub
 
 local WORDS = { [byte("t")] = "true", [byte("f")] = "false", [byte("n")] = "null" }
 
--- The position of the quote that ends the string which begins at `start`, and whether the string
--- has escapes.
-local function string_end(text, start)
-  local at, escapes = start + 1, false
-  while true do
-    at = find(text, '["\\\0-\31]', at)
-    if not at then wrong(text, start - 1, "Unterminated string starting at") end
-    local c = byte(text, at)
-    if c == 34 then return at, escapes end
-    if c ~= 92 then wrong(text, at - 1, "Invalid control character at") end
-    escapes = true
-    c = sub(text, at + 1, at + 1)
-    if c == "u" then
-      if not find(text, "^%x%x%x%x", at + 2) then
-        wrong(text, at, "Invalid \\uXXXX escape")
-      end
-      at = at + 6
-    elseif c == "" then
-      wrong(text, start - 1, "Unterminated string starting at")
-    elseif find(c, '["\\/bfnrt]') then
-      at = at + 2
-    else
-      wrong(text, at - 1, "Invalid \\escape")
-    end
-  end
-end
-
 -- Where the JSON number that begins at `start` ends, and whether it has a fraction or exponent;
 -- nil when none begins there.
 local function number_end(text, start)
@@ -170,6 +143,41 @@ local function unexpected(text, at)
   local ok, complaint = pcall(decoder.decode, sub(text, 1, at - 1))
   if ok then wrong(text, at - 1, "Extra data") end
   explain(text, tostring(complaint))
+end
+
+-- A string that begins at `start` is wrong: unless no string may stand there, which comes first.
+local function string_wrong(text, start, offset, reason)
+  local ok, complaint = pcall(decoder.decode, sub(text, 1, start - 1) .. '""')
+  local at = not ok and tonumber(tostring(complaint):match("at character (%d+)"))
+  if at and at <= start then explain(text, complaint) end
+  wrong(text, offset, reason)
+end
+
+-- The position of the quote that ends the string which begins at `start`, and whether the string
+-- has escapes.
+local function string_end(text, start)
+  local at, escapes = start + 1, false
+  while true do
+    at = find(text, '["\\\0-\31]', at)
+    if not at then string_wrong(text, start, start - 1, "Unterminated string starting at") end
+    local c = byte(text, at)
+    if c == 34 then return at, escapes end
+    if c ~= 92 then string_wrong(text, start, at - 1, "Invalid control character at") end
+    escapes = true
+    c = sub(text, at + 1, at + 1)
+    if c == "u" then
+      if not find(text, "^%x%x%x%x", at + 2) then
+        string_wrong(text, start, at, "Invalid \\uXXXX escape")
+      end
+      at = at + 6
+    elseif c == "" then
+      string_wrong(text, start, start - 1, "Unterminated string starting at")
+    elseif find(c, '["\\/bfnrt]') then
+      at = at + 2
+    else
+      string_wrong(text, start, at - 1, "Invalid \\escape")
+    end
+  end
 end
 
 -- One pass over the text. Gives the text with its marks, and for each object, by number, the list
@@ -271,18 +279,18 @@ end
 
 -- A mark's value, or the number as it shall be.
 local function settle(value)
+  local fraction = false
   if type(value) == "string" then
     if byte(value) ~= 255 then return value end
-    local digits = sub(value, 2)
-    value = tonumber(digits) * 1.0 -- + 0.0 would lose the sign of -0.0
-    if find(digits, "[.eE]") then return value end
+    fraction = find(value, "[.eE]")
+    value = tonumber(sub(value, 2))
   elseif type(value) ~= "number" then
     return value
   end
-  if value >= -LARGEST_WHOLE and value <= LARGEST_WHOLE then
+  if not fraction and value >= -LARGEST_WHOLE and value <= LARGEST_WHOLE then
     return math.tointeger(value) or value
   end
-  return value + 0.0
+  return value * 1.0 -- + 0.0 would lose the sign of -0.0
 end
 
 -- Turn marks into values, in place.

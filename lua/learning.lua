@@ -18,7 +18,17 @@ local function fade(state, n, half_life)
   return { count = state.count * share, mean = state.mean, M2 = state.M2 * share }
 end
 
+--- A channel whose numbers were lost begins anew with this batch; the observations it had are taken
+-- to have been like these, so that its count goes on and its deviation is the batch's.
+local function revive(cells, lost)
+  local m = column.moments(cells)
+  if m.count == 0 then return lost end
+  local count = lost.count + m.count
+  return { count = count, mean = m.mean, M2 = m.M2 * (count / m.count), std = m.std }
+end
+
 local function learn_channel(cells, name, state, policy)
+  if state and state.poisoned then return revive(cells, state) end
   local keep
   if not policy.learn_flagged and state then
     local _, flag = zscore(cells, name, state, policy)

@@ -21,12 +21,13 @@ local pinned = {}
 
 function pinned.get()
   local shared = context.shared
-  if shared.pinned_topic ~= nil then return shared.pinned_topic or nil end
+  if shared.pinned_topic then return shared.pinned_topic end
   local found, message, code = context.store:get(PIN)
   if not found and code ~= "NoSuchKey" then return nil, message, code end
   local value = found and json.decode(found.body)
-  shared.pinned_topic = type(value) == "table" and value.topic_arn or false
-  return shared.pinned_topic or nil
+  -- Only a pin that is there is remembered: another host may set the first one.
+  shared.pinned_topic = type(value) == "table" and value.topic_arn or nil
+  return shared.pinned_topic
 end
 
 function pinned.set(arn)
@@ -44,8 +45,10 @@ function pinned.set(arn)
   return true
 end
 
+--- Gets certificates; those it has fetched are kept as long as this generation lives.
+local certificate
+
 local function dependencies(request)
-  local shared = context.shared
   local deps = {
     policy = context.handshake, http = http, now = host.time, pinned = pinned,
     insecure = context.options.insecure_sns or false, wait = task.sleep,
@@ -56,11 +59,8 @@ local function dependencies(request)
       context.metrics.count("anomalyd_sns_messages_total", { type = kind, result = result })
     end,
   }
-  -- Fetched certificates are kept as long as this generation lives.
-  if not shared.certificates or shared.certificates.generation ~= shared.generation then
-    shared.certificates = { generation = shared.generation, get = sns_flow.certificates(deps) }
-  end
-  deps.certificate = shared.certificates.get
+  certificate = certificate or sns_flow.certificates(deps)
+  deps.certificate = certificate
   return deps
 end
 

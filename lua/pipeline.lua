@@ -54,9 +54,9 @@ local function put(context, key, body, content_type)
 end
 
 --- Write the scored file, the rejected rows and, when both are durable, the summary.
-local function publish(self, item, context, outcome, text, name, etag)
+local function publish(self, item, context, outcome, name, etag)
   local rejected_key
-  local ok, message, code = put(context, keys.scored(name), text, "text/csv")
+  local ok, message, code = put(context, keys.scored(name), self.frame:format(), "text/csv")
   if ok and self.frame.rejected > 0 then
     rejected_key = keys.rejected(name)
     ok, message, code = put(context, rejected_key, self.frame:rejected_text(), "text/csv")
@@ -130,8 +130,8 @@ local function finish(self, item, context, turn, etag)
     return "duplicate"
   end
   began = context.now()
-  local text = batch.score(self, outcome.baseline, context.policy, context.detect)
-  local summary, message, code = publish(self, item, context, outcome, text, name, etag)
+  batch.score(self, outcome.baseline, context.policy, context.detect)
+  local summary, message, code = publish(self, item, context, outcome, name, etag)
   if not summary then return nil, message, code end
   context.metrics.observe("anomalyd_batch_seconds", { step = "publish" }, context.now() - began)
   step.finished(context.baseline_state, mark, context)

@@ -25,6 +25,15 @@ local function settled(object, etag, at)
   return then_ ~= nil and object.last_modified ~= nil and object.last_modified <= then_
 end
 
+--- Is this input neither scored nor recorded as hopeless, as far as we know now?
+local function is_open(state, object)
+  local name = keys.name(object.key)
+  if not name then return false end
+  local batch, failure = state.batches[name], state.failures[name]
+  return not (batch and settled(object, batch.etag, batch.processed_at)) and
+    not (failure and settled(object, failure.etag, failure.at))
+end
+
 --- What is to be done.
 -- @return list of {key, etag, last_modified} in the order of their age; or nil, message, code
 function reconcile.plan(context)
@@ -33,13 +42,7 @@ function reconcile.plan(context)
   if not objects then return nil, message, code end
   local open = {}
   for _, object in ipairs(objects) do
-    local name = keys.name(object.key)
-    if name then
-      local batch, failure = state.batches[name], state.failures[name]
-      local done = batch and settled(object, batch.etag, batch.processed_at)
-      local failed = failure and settled(object, failure.etag, failure.at)
-      if not done and not failed then open[#open + 1] = object end
-    end
+    if is_open(state, object) then open[#open + 1] = object end
   end
   table.sort(open, function(a, b)
     local at, bt = a.last_modified or 0, b.last_modified or 0
@@ -58,7 +61,8 @@ function reconcile.run(context)
   if not open then return nil, why, code end
   local queued = 0
   for _, object in ipairs(open) do
-    if context.is_complete(object.key) then
+    -- An event may have brought it to its end since the list was made.
+    if context.is_complete(object.key) and is_open(context.history_state, object) then
       local taken, reason = context.accept({ key = object.key, etag = object.etag,
         source = "reconcile" })
       if not taken then

@@ -2,6 +2,8 @@
 --
 -- Reads the document that S3 (and Ceph, MinIO and other servers with its interface) sends, and the
 -- EventBridge shape of the same news. It comes from outside: nothing here raises on bad input.
+local json = require "json"
+
 local s3_events = {}
 
 local MAX_RECORDS, MAX_KEY = 10000, 1024
@@ -14,9 +16,8 @@ local function bad(format, ...)
   error(setmetatable({ message = "not an S3 event: " .. string.format(format, ...) }, BAD))
 end
 
--- JSON's null comes as nil or as a userdata, according to the decoder.
 local function absent(value)
-  return value == nil or type(value) == "userdata"
+  return value == nil or value == json.null
 end
 
 --- The text that was form-encoded (application/x-www-form-urlencoded): `+` is a space, `%2B` a plus
@@ -150,9 +151,9 @@ local function read_event_bridge(document)
   return { event }
 end
 
-local function read(document, decode)
+local function read(document)
   if type(document) == "string" then
-    local value, message = (decode or require("json").decode)(document)
+    local value, message = json.decode(document)
     if value == nil then bad("no JSON: %s", tostring(message)) end
     document = value
   end
@@ -166,13 +167,13 @@ end
 
 --- The events that a notification tells of.
 --
--- `document` is its JSON text or the decoded table; `decode` (default json.decode) is used for a
--- text. Gives a list of {bucket, key, kind = "created" | "removed" | "other", event_name, etag,
--- size, version_id, sequencer}; the key is decoded, what was not said is nil, an event without a
--- name is a creation. The list is empty, with a note as the second value, for s3:TestEvent and for
--- a document that tells of nothing. Else nil, a message that names the field, and code "BadEvent".
-function s3_events.events(document, decode)
-  local ok, events, note = pcall(read, document, decode)
+-- `document` is its JSON text or the decoded table. Gives a list of {bucket, key, kind, event_name,
+-- etag, size, version_id, sequencer}, kind being "created", "removed" or "other"; the key is
+-- decoded, what was not said is nil, an event without a name is a creation. The list is empty, with
+-- a note as the second value, for s3:TestEvent and for a document that tells of nothing. Else nil,
+-- a message that names the field, and code "BadEvent".
+function s3_events.events(document)
+  local ok, events, note = pcall(read, document)
   if ok then return events, note end
   if getmetatable(events) == BAD then return nil, events.message, "BadEvent" end
   error(events, 0)

@@ -13,6 +13,7 @@ local policy = require("policy")
 local queue = require("queue")
 local reconcile = require("reconcile")
 local requests = require("requests")
+local sns_flow = require("sns_flow")
 local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
@@ -40,6 +41,8 @@ local function check_entry(entry)
   if type(entry.app.dispatch) ~= "function" then
     return nil, 'scripts/app.lua: app must come from require("router").new()'
   end
+  local good, message = sns_flow.check(entry.handshake)
+  if not good then return nil, "scripts/sns_handshake.lua: " .. message end
   return policy.check(entry.policy, "scripts/baseline_policy.lua")
 end
 
@@ -62,24 +65,31 @@ end
 
 --- The state that outlives generations, where the first one finds none.
 local function prepare(shared)
-  local is_s3 = shared.handle and shared.handle.kind == "s3"
   shared.metrics = shared.metrics or {}
   shared.baseline = shared.baseline or step.new()
   shared.history = shared.history or history.new()
   shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
-    width = is_s3 and 64 or 16 })
+    width = 64 })
 end
 
-local function fill(entry, checked, shared)
+local function fill(entry, checked, shared, generation)
   prepare(shared)
   context.shared = shared
+  context.generation = generation
   context.options = shared.options
   context.policy = checked
   context.detect = entry.detect
   context.handshake = entry.handshake
   context.app = entry.app
   context.metrics = require("metrics").of(shared.metrics)
-  context.log, context.utc, context.now, context.time = host.log, host.utc, host.now, host.time
+  context.utc, context.now, context.time = host.utc, host.now, host.time
+  context.log = function(level, message, fields)
+    if level == "error" then
+      fields = fields or {}
+      fields.generation = generation
+    end
+    return host.log(level, message, fields)
+  end
   context.round4 = function(x) return tonumber(number.fixed4(x)) end
   context.flagged_rows = flagged_rows
   context.baseline_state = shared.baseline
@@ -90,6 +100,8 @@ local function fill(entry, checked, shared)
   context.current = shared.current
   context.process = function(item) return pipeline.process(item, context) end
   context.accept = function(event) return queue.accept(shared.queue, event, shared.current()) end
+  context.start_ready = function() queue.start_ready(shared.queue, context) end
+  context.run_step = function() step.resume(shared.baseline, context) end
   context.is_input = function(key) return keys.name(key) ~= nil end
   context.drain = function(seconds) return queue.drain(shared.queue, seconds, host.now) end
   context.reconcile = function() return reconcile.run(context) end
@@ -115,11 +127,12 @@ end
 --- Put a generation together.
 -- @param entry what scripts/app.lua returned
 -- @param shared the state that outlives generations
+-- @param generation its number
 -- @return the context; or nil, message
-function service.new(entry, shared)
+function service.new(entry, shared, generation)
   local checked, message = check_entry(entry)
   if not checked then return nil, message end
-  return fill(entry, checked, shared)
+  return fill(entry, checked, shared, generation)
 end
 
 return service

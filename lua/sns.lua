@@ -17,6 +17,8 @@
 --   BadSignature             the signature does not prove these contents
 -- and whatever code the certificate function gives (CertificateUnavailable and others).
 local certificate = require "certificate"
+local json = require "json"
+local sns_certificates = require "sns_certificates"
 
 local sns = {}
 
@@ -226,6 +228,8 @@ local FORMS = {
   Type = "^%a+$",
 }
 
+-- A null counts as a field that is not there; a message may come from any decoder, and they have
+-- userdata of their own for it.
 local function absent(value)
   return value == nil or type(value) == "userdata"
 end
@@ -324,9 +328,21 @@ local function examine(message, options)
   return topic, time
 end
 
+-- The certificate that was read last: nearly always the next one too, and reading it takes several
+-- times as long as a verification.
+local last = {}
+
+local function read_certificate(pem)
+  if last.pem == pem then return last.cert end
+  local cert, text, code = certificate.parse(pem)
+  if not cert then return nil, text, code end
+  last = { pem = pem, cert = cert }
+  return cert
+end
+
 -- Does the signature prove the message by this certificate?
 local function prove(message, pem)
-  local cert, text, code = certificate.parse(pem)
+  local cert, text, code = read_certificate(pem)
   if not cert then return nil, text, code end
   local signature = certificate.unbase64(message.Signature)
   if not signature then return refuse("BadSignature", "Signature is not base64") end
@@ -347,7 +363,7 @@ local function check_certificate(cert, topic, now)
 end
 
 local function decode(text)
-  local value, message = require("json").decode(text)
+  local value, message = json.decode(text)
   if type(value) ~= "table" then
     return refuse("BadMessage", "not a JSON object%s", message and ": " .. tostring(message) or "")
   end
@@ -401,7 +417,7 @@ end
 --- A caching certificate function for options.certificate, over `fetch(url) -> pem | nil, message,
 -- code`: see lua/sns_certificates.lua for its options and limits.
 function sns.certificates(fetch, options)
-  return require("sns_certificates").new(fetch, options)
+  return sns_certificates.new(fetch, options)
 end
 
 return sns

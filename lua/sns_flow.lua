@@ -8,8 +8,11 @@
 -- "detail"} for what may succeed when SNS tries again; 422 {"detail": [...]} for a body that is no
 -- message. An answer never tells what a request of ours met: a closed port, an error and a time-out
 -- give the same words, and the log has the rest.
-local sns = require "sns"
+local json = require "json"
 local s3_events = require "s3_events"
+local schema = require "schema"
+local sns = require "sns"
+local sns_chain = require "sns_chain"
 
 local sns_flow = {}
 
@@ -27,7 +30,7 @@ local TEMPORARY = {
 }
 
 local function absent(value)
-  return value == nil or type(value) == "userdata"
+  return value == nil or value == json.null
 end
 
 -- One line, and not long, of a text that may come from a stranger.
@@ -59,7 +62,7 @@ function sns_flow.check(policy)
     end
   end
   local chain = policy.chain
-  if chain ~= nil and not require("sns_chain").POLICIES[chain] then
+  if chain ~= nil and not sns_chain.POLICIES[chain] then
     return nil, 'sns_handshake: chain must be "when_possible", "require" or "off"'
   end
   return true
@@ -79,7 +82,7 @@ end
 --- The function that fetches, checks and keeps signing certificates for `deps` (see
 -- sns_flow.handle), for sns.verify. Its state is worth keeping across reloads.
 function sns_flow.certificates(deps)
-  local check = require("sns_chain").checker {
+  local check = sns_chain.checker {
     policy = deps.policy.chain, roots = deps.roots, now = deps.now, log = deps.log,
     fetch = function(url) return get(deps, url, ISSUER_SECONDS, CERTIFICATE_BYTES) end,
   }
@@ -105,6 +108,11 @@ local function answer(status, body, events)
   return { status = status, body = body, events = events or {} }
 end
 
+local function failure(status, detail)
+  return answer(status, json.object({ "status", "detail" },
+    { status = "error", detail = detail }))
+end
+
 local function report(flow, level, text)
   flow.deps.log(level, ("sns: %s (from %s)"):format(printable(text),
     printable(flow.request.peer or "unknown")))
@@ -120,25 +128,18 @@ local function refuse(flow, message, code)
   if TEMPORARY[code] then
     flow.deps.count(flow.kind, "unavailable")
     report(flow, "error", ("not accepted now: %s [%s]"):format(message, code))
-    return answer(503, { status = "error", detail = "cannot be verified now, try again" })
+    return failure(503, "cannot be verified now, try again")
   end
   flow.deps.count(flow.kind, "refused")
   report(flow, "warn", ("refused: %s [%s]"):format(message, code))
-  return answer(403, { status = "error", detail = printable(message) })
+  return failure(403, printable(message))
 end
 
--- 422, in the form that a body of the wrong shape gets everywhere. `invalid` is the same for a
--- caller that writes that answer itself.
+-- 422, in the form that a body of the wrong shape gets everywhere.
 local function invalid(flow, fault)
   flow.deps.count(flow.kind, "invalid")
   report(flow, "warn", "not a message: " .. fault.msg)
-  local result = answer(422, { detail = { fault } })
-  result.invalid = fault
-  return result
-end
-
-local function decode(flow)
-  return (flow.deps.decode or require("json").decode)(flow.request.body or "")
+  return answer(422, { detail = json.array { fault } })
 end
 
 -- The hosts a SubscribeURL may name when messages are not verified: this machine's own.
@@ -212,8 +213,10 @@ local function check_subscribe_url(flow, message)
   local url = message.SubscribeURL
   if type(url) ~= "string" then return nil, "SubscribeURL is missing", "MissingField" end
   if flow.deps.insecure and is_loopback(url) then return true end
-  local topic, text, code = sns.topic(message.TopicArn)
-  if not topic then return nil, text, code end
+  local topic = sns.topic(message.TopicArn)
+  if not topic then
+    return nil, "SubscribeURL is not on the SNS host of a topic's region", "BadSubscribeUrl"
+  end
   return sns.check_subscribe_url(message, topic)
 end
 
@@ -244,7 +247,7 @@ local function confirm(flow, message, first)
   if first then unpin(flow, message.TopicArn) end
   flow.deps.count(flow.kind, "unavailable")
   report(flow, "error", "the subscription is not confirmed: " .. tostring(text))
-  return answer(503, { status = "error", detail = "the subscription could not be confirmed" })
+  return failure(503, "the subscription could not be confirmed")
 end
 
 -- What the user's policy says; a policy that raises is reported, and SNS may try again.
@@ -284,9 +287,10 @@ end
 
 -- The S3 events of a text or table that came from `place` in the body.
 local function take_events(flow, document, place)
-  local events, text = s3_events.events(document, flow.deps.decode)
+  local events, text = s3_events.events(document)
   if not events then
-    return invalid(flow, { type = "value_error", loc = place, msg = printable(text) })
+    return invalid(flow, schema.error("value_error", place, "Value error, " .. printable(text),
+      document))
   end
   if #events == 0 then
     report(flow, "info", text)
@@ -296,13 +300,15 @@ local function take_events(flow, document, place)
 end
 
 local function on_notification(flow, message)
-  if type(message.Message) ~= "string" then
-    return invalid(flow, {
-      type = absent(message.Message) and "missing" or "string_type", loc = { "body", "Message" },
-      msg = absent(message.Message) and "Field required" or "Input should be a valid string",
-    })
+  local text, place = message.Message, { "body", "Message" }
+  if absent(text) then
+    return invalid(flow, schema.error("missing", place, "Field required", message))
   end
-  return take_events(flow, message.Message, { "body", "Message" })
+  if type(text) ~= "string" then
+    return invalid(flow, schema.error("string_type", place, "Input should be a valid string",
+      text))
+  end
+  return take_events(flow, text, place)
 end
 
 local HANDLERS = {
@@ -402,24 +408,20 @@ end
 --   count        function(type, result): type a kind of message, "raw" or "unknown"; result "ok",
 --                "confirmed", "ignored", "refused", "invalid" or "unavailable"
 --   certificate  as for sns.verify; made with sns_flow.certificates when nil, and kept here
---   wait         function(seconds), for tasks that run side by side; roots, for sns_chain; decode
---                (default json.decode)
+--   wait         function(seconds), for tasks that run side by side; roots, for sns_chain
 --
 -- Gives {status = number, body = table, events = {...}}: the caller answers that, and if the events
--- cannot be accepted, 503 in its place. `invalid` is set beside a 422, with what was wrong.
+-- cannot be accepted, 503 in its place.
 function sns_flow.handle(request, deps)
   local flow = { request = request, deps = deps, kind = "unknown" }
-  local document, message = decode(flow)
-  if type(document) ~= "table" and message then
-    return invalid(flow, {
-      type = "json_invalid", loc = { "body" }, msg = "JSON decode error",
-      ctx = { error = printable(message) },
-    })
+  if (request.body or "") == "" then
+    return invalid(flow, schema.error("missing", { "body" }, "Field required"))
   end
-  if type(document) ~= "table" or #document > 0 then
-    return invalid(flow, {
-      type = "dict_type", loc = { "body" }, msg = "Input should be a valid dictionary",
-    })
+  local document, message, _, place = json.decode(request.body)
+  if message then return invalid(flow, schema.json_invalid(place)) end
+  if type(document) ~= "table" or json.is_array(document) then
+    return invalid(flow, schema.error("dict_type", { "body" },
+      "Input should be a valid dictionary", document))
   end
   if is_raw(flow, document) then return handle_raw(flow, document) end
   local kind = absent(document.Type) and header(request, "x-amz-sns-message-type")

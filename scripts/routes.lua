@@ -4,6 +4,7 @@ local baseline_view = require("baseline_view")
 local batches = require("batches")
 local history = require("history")
 local json = require("json")
+local metrics = require("metrics")
 local notify = require("notify")
 local pages = require("pages")
 local response = require("response")
@@ -41,7 +42,7 @@ return function(app)
   }, status.ready)
 
   app.get("/metrics", { summary = "Counters in Prometheus' text format" }, function()
-    return response.text(200, status.metrics())
+    return response.new(200, { ["content-type"] = metrics.content_type }, status.metrics())
   end)
 
   app.get("/batches", {

@@ -22,15 +22,18 @@ enum { ENDED = 42, MOST_STEPS = 200 };
 static int countdown = -1; /* steps until this process ends itself */
 static char trace[4096];
 static bool tracing;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* a group syncs on several threads */
 
 void directory_step(const char *name)
 {
+    pthread_mutex_lock(&mutex);
     if (tracing) {
         strcat(trace, trace[0] == '\0' ? "" : ", ");
         strcat(trace, name);
     }
     if (countdown > 0 && --countdown == 0)
         _exit(ENDED);
+    pthread_mutex_unlock(&mutex);
 }
 
 /* An object, or none when body is NULL; meta is the value of its only metadata, or NULL. */

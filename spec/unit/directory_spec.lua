@@ -446,12 +446,15 @@ describe("directory", function()
 
     it("agrees with a sorted set for every prefix, start and page size", function()
       math.randomseed(7)
-      local letters, set = { "a", "b", "-", "0", "/", "." }, {}
+      local letters, set, puts = { "a", "b", "-", "0", "/", "." }, {}, {}
       for _ = 1, 300 do
         local key = {}
         for i = 1, math.random(1, 7) do key[i] = letters[math.random(#letters)] end
         key = table.concat(key)
-        if bucket:put_all { { key = key, body = "" } }[1].etag then set[key] = true end
+        puts[#puts + 1] = { key = key, body = "" }
+      end
+      for i, result in ipairs(bucket:put_all(puts)) do
+        if result.etag then set[puts[i].key] = true end
       end
       local sorted = {}
       for key in pairs(set) do sorted[#sorted + 1] = key end
@@ -476,7 +479,7 @@ describe("directory", function()
     it("gives full pages of at most 1000", function()
       shell("cd " .. root .. " && mkdir p && seq -f p/%05g 0 2299 | xargs touch")
       local sizes, last = {}, ""
-      for page in bucket:list { prefix = "p/", limit = 5000 } do
+      for page in bucket:list { prefix = "p/" } do
         sizes[#sizes + 1] = #page
         for _, object in ipairs(page) do
           assert.is_true(object.key > last)
@@ -485,6 +488,27 @@ describe("directory", function()
       end
       assert.same({ 1000, 1000, 300 }, sizes)
       assert.equal("p/02299", last)
+    end)
+
+    it("keeps the order in a folder of more names than it holds at once", function()
+      local place = output("mktemp -d /dev/shm/list-XXXXXX 2>/dev/null")
+      if place == "" then return pending("no /dev/shm to make so many files in") end
+      shell("cd " .. place .. " && mkdir r r/069000-d r/070500 && seq -f r/%06g 1 70000 | "
+        .. "xargs touch r/069000-d/x r/070500/y r/068999- r/0690000")
+      local many = assert(directory.open(place, { read_only = true }))
+      local count, last, ordered = 0, "", true
+      for page in many:list { prefix = "r/0" } do
+        for _, object in ipairs(page) do
+          count = count + 1
+          ordered = ordered and object.key > last
+          last = object.key
+        end
+      end
+      many:close()
+      shell("rm -rf " .. place)
+      assert.is_true(ordered)
+      assert.equal(70004, count)
+      assert.equal("r/070500/y", last)
     end)
 
     it("skips files whose names are no keys", function()
@@ -496,6 +520,7 @@ describe("directory", function()
     it("raises for wrong options", function()
       assert.has_error(function() bucket:list(5) end)
       assert.has_error(function() bucket:list { limit = 0 } end)
+      assert.has_error(function() bucket:list { limit = 1001 } end)
       assert.has_error(function() bucket:list { prefix = "a\0" } end)
     end)
   end)
@@ -545,6 +570,31 @@ describe("directory", function()
     end)
   end)
 
+  describe("files changed by others", function()
+    it("are never given out half", function()
+      write(root .. "/grows", ("x"):rep(20000000))
+      shell("(timeout 5 sh -c 'while test -e " .. root .. "/grows; do printf x >> " .. root
+        .. "/grows; done') >/dev/null &")
+      shell("while test $(stat -c %s " .. root .. "/grows) = 20000000; do sleep 0.01; done")
+      local got, message, code = bucket:get("grows")
+      os.remove(root .. "/grows")
+      assert.is_nil(got)
+      assert.equal("Changing", code)
+      assert.matches('"grows"', message, 1, true)
+    end)
+
+    it("are read again, however their ETag was known", function()
+      bucket:put("k", "a")
+      shell("sleep 3.1")
+      assert.equal(MD5_A, bucket:head("k").etag)
+      assert.equal(MD5_A, bucket:list {}()[1].etag)
+      write(root .. "/k", "b")
+      shell("touch -d '1 hour ago' " .. root .. "/k")
+      assert.is_nil(bucket:list {}()[1].etag)
+      assert.equal(MD5_B, bucket:head("k").etag)
+    end)
+  end)
+
   describe("complete", function()
     it("tells whether a process still writes the file", function()
       bucket:put("done", "x")
@@ -563,19 +613,47 @@ describe("directory", function()
     it("is true, and otherwise says what to do", function()
       assert.is_true(bucket:writable())
       if not shell("test $(id -u) = 0 && command -v setpriv >/dev/null") then return end
-      shell("rm -rf " .. root .. "/.anomalyd; chmod 755 " .. root)
+      bucket:put("shut/x", "")
+      shell("rm -rf " .. root .. "/.anomalyd; chmod 755 " .. root .. "; chmod 700 " .. root
+        .. "/shut")
       local script = os.tmpname()
       write(script, string.format([[
         package.cpath = %q
         local bucket = assert(require("directory").open(%q))
         print(select(3, bucket:writable()), select(2, bucket:writable()))
-        print(select(3, bucket:put("a", "b")))]], package.cpath, root))
+        print(select(3, bucket:put("a", "b")))
+        for page, _, code in bucket:list() do print(page and #page, code) end]], package.cpath,
+        root))
       local said = output("chmod 644 " .. script .. "; setpriv --reuid=65534 --clear-groups "
         .. (os.getenv("LUA") or "lua5.4") .. " " .. script .. " 2>&1")
       os.remove(script)
       assert.matches("^AccessDenied", said)
       assert.matches("chmod or chown", said)
-      assert.matches("\nAccessDenied$", said)
+      assert.matches("\nAccessDenied\nfalse\tAccessDenied$", said)
+    end)
+  end)
+
+  -- Built by `make spec-programs` from spec/support.
+  describe("under attack", function()
+    local function run(name, arguments)
+      local program = (os.getenv("ANOMALYD_BUILD") or "build") .. "/spec/" .. name
+      local file = io.open(program, "rb")
+      if not file then return pending(program .. " is not built") end
+      file:close()
+      -- In memory where there is such a place: the order of the calls counts, not the disk.
+      local place = output("mktemp -d /dev/shm/attack-XXXXXX 2>/dev/null || mktemp -d")
+      local said = output(string.format("%s %s/bucket %s 2>&1 >/dev/null && echo done",
+        program, place, arguments))
+      shell("rm -rf " .. place)
+      assert.equal("done", said)
+    end
+
+    it("keeps old or new at a crash between any two steps", function()
+      run("directory_crash", "")
+    end)
+
+    it("loses no conditional put among processes and threads", function()
+      run("directory_race", "3 2 10")
     end)
   end)
 end)

@@ -180,6 +180,7 @@ describe("json.decode", function()
     assert.same({ "float", 0.0 }, { kind("0e0") })
     assert.same({ "integer", 9007199254740992 }, { kind("9007199254740992") })
     assert.same({ "integer", -9007199254740992 }, { kind("-9007199254740992") })
+    assert.same({ "float", 2.0 ^ 53 }, { kind("9007199254740993") })
     assert.same({ "float", 9007199254740994.0 }, { kind("9007199254740994") })
     assert.same({ "float", 1e30 }, { kind("1" .. ("0"):rep(30)) })
     assert.same({ "float", -1e19 }, { kind("-1" .. ("0"):rep(19)) })
@@ -228,6 +229,8 @@ describe("json.decode", function()
       { "[1] x", "Extra data", 4 },
       { "[1]]", "Extra data", 3 },
       { '["é" x]', "Expecting ',' delimiter", 5 },
+      { '[1 "a]', "Expecting ',' delimiter", 3 },
+      { '1"', "Extra data", 1 },
       { '"abc', "Unterminated string starting at", 0 },
       { '["a\nb"]', "Invalid control character at", 3 },
       { '["\\x"]', "Invalid \\escape", 2 },

@@ -19,10 +19,10 @@ describe("openapi.document", function()
       app.post("/b", f)
       app.get("/docs", { hidden = true }, f)
     end)
-    assert.equal('{"openapi":"3.1.0","info":{"title":"anomalyd","version":"1.0"},"paths":{"/b":'
+    local first = '{"openapi":"3.1.0","info":{"title":"anomalyd","version":"1.0"},"paths":{"/b":'
       .. '{"get":{"summary":"B","operationId":"get_b","responses":{"200":{"description":'
-      .. '"Successful Response","content":{"application/json":{"schema":{}}}}}},"post":',
-      text:sub(1, 242))
+      .. '"Successful Response","content":{"application/json":{"schema":{}}}}}},"post":'
+    assert.equal(first, text:sub(1, #first))
     assert.same({ "/b", "/a" }, json.keys(value.paths))
     assert.same({ "get", "post" }, json.keys(value.paths["/b"]))
     assert.is_nil(value.paths["/docs"])

@@ -66,6 +66,7 @@ struct bridge_op {
     atomic_int refs;
     unsigned steps; /* how often step was called before */
     bool heavy;     /* worth a worker thread; when false, work runs where it is */
+    bool disk;      /* with heavy: waits for the disk more than it computes */
     double delay;   /* seconds, for BRIDGE_SLEEP */
     struct exchange *exchange;
     /* the bridge's own */

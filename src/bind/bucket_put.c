@@ -64,6 +64,7 @@ static struct put_op *put_op_new(lua_State *L, const struct bridge_type *type, s
     directory_ref(d);
     p->d = d;
     p->op.heavy = true;
+    p->op.disk = true;
     p->puts = calloc(n == 0 ? 1 : n, sizeof *p->puts);
     p->data = calloc(n == 0 ? 1 : n, sizeof *p->data);
     if (p->puts == NULL || p->data == NULL)

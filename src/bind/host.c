@@ -16,6 +16,8 @@
 
 #define HOST_KEY "anomalyd.host"
 
+enum { DISK_THREADS = 16 };
+
 struct host *host_of(lua_State *L)
 {
     struct host *host;
@@ -49,12 +51,15 @@ static void *allocate(void *ud, void *block, size_t old, size_t new)
 
 static const luaL_Reg modules[] = {
     {"column", luaopen_column},
+    {"console_client", luaopen_console_client},
+    {"console_server", luaopen_console_server},
     {"csv", luaopen_csv},
     {"digest", luaopen_digest},
     {"directory", luaopen_directory},
     {"host", luaopen_host},
     {"http", luaopen_http},
     {"iforest", luaopen_iforest},
+    {"line_edit", luaopen_line_edit},
     {"json_writer", luaopen_json_writer},
     {"number", luaopen_number},
     {"s3_call", luaopen_s3_call},
@@ -90,17 +95,16 @@ static bool try_root(struct host *host, const char *dir)
  * prefix it is installed under, or the one it was built for. */
 static int find_root(struct host *host, struct fail *fail)
 {
+    /* build/anomalyd, build/KIND/anomalyd, PREFIX/bin/anomalyd */
+    static const char *const places[] = {"/..", "/../..", "/../share/anomalyd"};
     char exe[PATH_MAX], dir[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 32);
     char *slash;
 
     exe[n < 0 ? 0 : n] = '\0';
     slash = strrchr(exe, '/');
-    if (slash != NULL) {
-        snprintf(slash, 32, "/..");
-        if (try_root(host, exe))
-            return 0;
-        snprintf(slash, 32, "/../share/anomalyd");
+    for (size_t i = 0; slash != NULL && i < sizeof places / sizeof *places; i++) {
+        snprintf(slash, 32, "%s", places[i]);
         if (try_root(host, exe))
             return 0;
     }
@@ -123,7 +127,7 @@ static int open_state(struct host *host, struct fail *fail)
     if (lua_pcall(host->L, 0, 0, 0) != LUA_OK)
         return fail_set(fail, "NoLua", "cannot open Lua's libraries: %s",
                         lua_tostring(host->L, -1));
-    host->tasks = tasks_new(host->L, host->loop, host->pool, host->multi);
+    host->tasks = tasks_new(host->L, host->loop, host->pool, host->disk, host->multi);
     return host->tasks == NULL ? fail_memory(fail) : 0;
 }
 
@@ -139,8 +143,11 @@ struct host *host_new(struct fail *fail)
     host->on_signal = LUA_NOREF;
     if (find_root(host, fail) == 0 && (host->loop = loop_new(fail)) != NULL &&
         (host->pool = pool_new(host->loop, fail)) != NULL &&
-        (host->multi = multi_new(host->loop, 64, fail)) != NULL && open_state(host, fail) == 0)
+        (host->disk = pool_new(host->loop, fail)) != NULL &&
+        (host->multi = multi_new(host->loop, 64, fail)) != NULL && open_state(host, fail) == 0) {
+        pool_width(host->disk, DISK_THREADS);
         return host;
+    }
     host_free(host);
     return NULL;
 }
@@ -152,6 +159,7 @@ void host_free(struct host *host)
     /* Tasks first: what a worker still has is then nobody's wait, and ends with its job. */
     tasks_free(host->tasks);
     pool_free(host->pool);
+    pool_free(host->disk);
     if (host->L != NULL)
         lua_close(host->L);
     multi_free(host->multi);

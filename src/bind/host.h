@@ -15,7 +15,8 @@
 struct host {
     lua_State *L;
     struct loop *loop;
-    struct pool *pool;
+    struct pool *pool; /* computes: as many threads as processors */
+    struct pool *disk; /* waits for the disk: more, so that writes are made durable side by side */
     struct multi *multi;
     struct tasks *tasks;
     size_t lua_bytes;

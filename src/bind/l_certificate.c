@@ -10,7 +10,7 @@
  *   c:has_name(name)            -> boolean
  *   c:check_time(now)           -> true | nil, message, code
  *   c:verify("sha1"|"sha256", text, signature) -> true | nil, message, code
- *   c:chain(issuers, now [, roots])            -> true | nil, message, code
+ *   c:chain(issuers, now [, roots])            -> true | nil, message, code      waits
  *
  * `issuers` and `roots` are lists of certificates; without `roots` the system's trust store is
  * taken. `now` is in seconds since 1970 UTC. See core/certificate.h for the codes. A certificate is
@@ -34,12 +34,12 @@ static int l_gc(lua_State *L)
 {
     struct certificate **slot = luaL_checkudata(L, 1, CERTIFICATE);
 
-    certificate_free(*slot);
+    certificate_unref(*slot);
     *slot = NULL;
     return 0;
 }
 
-static const struct certificate *check(lua_State *L, int index)
+static struct certificate *check(lua_State *L, int index)
 {
     struct certificate **slot = luaL_checkudata(L, index, CERTIFICATE);
 
@@ -150,40 +150,87 @@ static int l_verify(lua_State *L)
     return verdict(L, rc, &fail);
 }
 
-/* The certificates of the list at `index` into `list`; they stay alive with the list. */
-static size_t check_list(lua_State *L, int index, const struct certificate **list, size_t max)
-{
-    lua_Integer n;
+/* The search for a chain, which reads the trust store: off the loop's thread. */
+struct chain_op {
+    struct bridge_op op;
+    struct certificate *c;
+    struct certificate *issuers[CERTIFICATE_MAX_ISSUERS];
+    size_t n_issuers;
+    struct certificate *roots[CERTIFICATE_MAX_ROOTS];
+    size_t n_roots;
+    int64_t now;
+    int rc;
+    struct fail fail;
+};
 
-    if (lua_isnoneornil(L, index))
-        return 0;
-    luaL_checktype(L, index, LUA_TTABLE);
-    n = (lua_Integer)lua_rawlen(L, index);
-    luaL_argcheck(L, (lua_Unsigned)n <= max, index, "too many certificates");
-    for (lua_Integer i = 1; i <= n; i++) {
+static void chain_work(struct bridge_op *op, struct crew *crew)
+{
+    struct chain_op *chain = (struct chain_op *)op;
+
+    (void)crew;
+    chain->rc = certificate_chain(chain->c, chain->issuers, chain->n_issuers, chain->roots,
+                                  chain->n_roots, chain->now, &chain->fail);
+}
+
+static void chain_fini(struct bridge_op *op)
+{
+    struct chain_op *chain = (struct chain_op *)op;
+
+    certificate_unref(chain->c);
+    for (size_t i = 0; i < chain->n_issuers; i++)
+        certificate_unref(chain->issuers[i]);
+    for (size_t i = 0; i < chain->n_roots; i++)
+        certificate_unref(chain->roots[i]);
+}
+
+static const struct bridge_type chain_type = {"certificate:chain", sizeof(struct chain_op), NULL,
+                                              chain_work, chain_fini};
+
+static int chain_done(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct chain_op *chain = (const struct chain_op *)ctx;
+
+    (void)status;
+    return verdict(L, chain->rc, &chain->fail);
+}
+
+/* Take references to the certificates of the list at `index`; what was taken is counted in *n, so
+ * that it is released whatever is raised here. */
+static void take_list(lua_State *L, int index, struct certificate **list, size_t *n, size_t max)
+{
+    size_t len = lua_isnoneornil(L, index) ? 0 : (size_t)lua_rawlen(L, index);
+
+    luaL_argcheck(L, len <= max, index, "too many certificates");
+    while (*n < len) {
         struct certificate **slot;
 
-        lua_rawgeti(L, index, i);
+        lua_rawgeti(L, index, (lua_Integer)*n + 1);
         slot = luaL_testudata(L, -1, CERTIFICATE);
         luaL_argcheck(L, slot != NULL && *slot != NULL, index, "must be a list of certificates");
-        list[i - 1] = *slot;
+        list[(*n)++] = certificate_ref(*slot);
         lua_pop(L, 1);
     }
-    return (size_t)n;
 }
 
 static int l_chain(lua_State *L)
 {
-    const struct certificate *c = check(L, 1);
-    const struct certificate *issuers[CERTIFICATE_MAX_ISSUERS];
-    const struct certificate *roots[CERTIFICATE_MAX_ROOTS];
-    size_t n_issuers = check_list(L, 2, issuers, CERTIFICATE_MAX_ISSUERS);
+    struct certificate *c = check(L, 1);
     int64_t now = check_seconds(L, 3);
-    size_t n_roots = check_list(L, 4, roots, CERTIFICATE_MAX_ROOTS);
-    struct fail fail;
+    struct chain_op *chain;
 
-    luaL_argcheck(L, lua_isnoneornil(L, 4) || n_roots > 0, 4, "an empty list of roots");
-    return verdict(L, certificate_chain(c, issuers, n_issuers, roots, n_roots, now, &fail), &fail);
+    if (!lua_isnoneornil(L, 2))
+        luaL_checktype(L, 2, LUA_TTABLE);
+    if (!lua_isnoneornil(L, 4))
+        luaL_checktype(L, 4, LUA_TTABLE);
+    lua_settop(L, 4);
+    chain = (struct chain_op *)bridge_new(L, &chain_type);
+    chain->c = certificate_ref(c);
+    chain->now = now;
+    take_list(L, 2, chain->issuers, &chain->n_issuers, CERTIFICATE_MAX_ISSUERS);
+    take_list(L, 4, chain->roots, &chain->n_roots, CERTIFICATE_MAX_ROOTS);
+    luaL_argcheck(L, lua_isnil(L, 4) || chain->n_roots > 0, 4, "an empty list of roots");
+    chain->op.heavy = true;
+    return bridge_run(L, &chain->op, chain_done);
 }
 
 static void push_names(lua_State *L, const struct certificate *c)

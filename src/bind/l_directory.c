@@ -14,7 +14,8 @@
  *   bucket:complete(key)              -> true or false  false while a process writes the file
  *   bucket:list{prefix=, start_after=, limit=} -> next  next() gives the next page, an array of 1 to
  *       `limit` (1000) of {key=, size=, last_modified=, etag= when known without reading}, in the
- *       order of the keys' bytes; nil at the end; nil, message, code when the folder cannot be read
+ *       order of the keys' bytes; nil at the end. When a folder cannot be read, the last page is
+ *       false, with message and code, so that it cannot be taken for the end
  *   bucket:writable()                 -> true
  *   bucket:close()                    also by garbage collection and <close>
  *
@@ -136,6 +137,7 @@ static int l_open(lua_State *L)
     o->options.create = option_flag(L, 2, "create");
     o->options.read_only = option_flag(L, 2, "read_only");
     o->op.heavy = true;
+    o->op.disk = true;
     return bridge_run(L, &o->op, open_done);
 }
 
@@ -218,6 +220,7 @@ static struct key_op *key_op_new(lua_State *L, const struct bridge_type *type, s
     directory_ref(d);
     k->d = d;
     k->op.heavy = true;
+    k->op.disk = true;
     return k;
 }
 
@@ -399,8 +402,13 @@ static int page_done(lua_State *L, int status, lua_KContext ctx)
     struct page_op *p = (struct page_op *)ctx;
 
     (void)status;
-    if (p->result != 0)
-        return bridge_fail(L, &p->fail);
+    if (p->result != 0) {
+        /* False and not nil, which a loop would take for the end. */
+        lua_pushboolean(L, 0);
+        lua_pushstring(L, p->fail.message);
+        lua_pushstring(L, p->fail.code);
+        return 3;
+    }
     if (p->page->n == 0)
         return 0;
     lua_createtable(L, (int)p->page->n, 0);
@@ -425,6 +433,7 @@ static int l_next_page(lua_State *L)
     if (!p->holds)
         return luaL_error(L, "bucket:list: another task waits for a page of this list");
     p->op.heavy = true;
+    p->op.disk = true;
     return bridge_run(L, &p->op, page_done);
 }
 
@@ -449,8 +458,9 @@ static size_t limit_option(lua_State *L, int index)
         return DIRECTORY_PAGE_MAX;
     lua_getfield(L, index, "limit");
     limit = luaL_optinteger(L, -1, DIRECTORY_PAGE_MAX);
-    luaL_argcheck(L, limit >= 1, index, "limit must be at least 1");
-    return limit > DIRECTORY_PAGE_MAX ? DIRECTORY_PAGE_MAX : (size_t)limit;
+    luaL_argcheck(L, limit >= 1 && limit <= DIRECTORY_PAGE_MAX, index,
+                  "limit must be from 1 to 1000");
+    return (size_t)limit;
 }
 
 static int l_list(lua_State *L)

@@ -4,6 +4,7 @@
 #include "run/log.h"
 
 #include <lauxlib.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 enum { HOOK_COUNT = 100000, NAME_MAX_LEN = 64 };
 
 #define TASKS_KEY "anomalyd.tasks"
+
+/* Twice the seconds that a script has for its cleaning up after it was ended. */
+#define MOST_GRACE 0.2
 
 struct task {
     struct task *next_ready;
@@ -21,7 +25,9 @@ struct task {
     unsigned id;
     bool ready;
     bool cancelled;
+    int nargs;          /* for the first resume; later ones carry nothing */
     struct wait *waits; /* NULL while ready or running */
+    int heeds;          /* what can be read from here interrupts it; -1: nothing */
     double born;
     task_end end;
     void *ctx;
@@ -43,6 +49,7 @@ struct tasks {
     lua_State *L;
     struct loop *loop;
     struct pool *pool;
+    struct pool *disk;
     struct multi *multi;
     struct timer *pump;
     struct task *ready, **ready_last;
@@ -160,7 +167,7 @@ static void wait_begin(struct wait *w, enum bridge_next next)
 {
     w->next = next;
     if (next == BRIDGE_WORK) {
-        pool_submit(w->tasks->pool, &w->job);
+        pool_submit(w->op->disk ? w->tasks->disk : w->tasks->pool, &w->job);
     } else if (next == BRIDGE_EXCHANGE) {
         if (multi_start(w->tasks->multi, w->op->exchange, exchange_done, w) != 0) {
             exchange_finish(w->op->exchange, CURLE_OUT_OF_MEMORY);
@@ -244,21 +251,47 @@ void task_cancel(struct tasks *tasks, struct task *task)
 
 /* ---- running ---- */
 
-/* The runaway guard. The first error may be caught and reported; a script that goes on computing
- * after it meets the hook at every instruction, which no pcall loop survives. */
+void task_heed(struct task *task, int fd)
+{
+    task->heeds = fd;
+}
+
+/* Lua has this thread while it computes, so the loop cannot read an interrupt: look for it. */
+static bool is_interrupted(const struct task *task)
+{
+    struct pollfd p = {task->heeds, POLLIN, 0};
+
+    return task->heeds >= 0 && poll(&p, 1, 0) > 0;
+}
+
+/* The runaway guard. The first error may be caught and reported, within half a slice more; after
+ * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     struct tasks *tasks = tasks_of(L);
     double now = loop_now();
+    bool interrupted;
 
     (void)ar;
-    if (tasks->current == NULL || now < tasks->deadline)
+    if (tasks->current == NULL)
+        return;
+    interrupted = !tasks->overran && is_interrupted(tasks->current);
+    if (now < tasks->deadline && !interrupted)
         return;
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    else
+        tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
     tasks->overran = true;
-    tasks->deadline = now + tasks->slice / 2;
-    luaL_error(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
+    if (interrupted)
+        lua_pushliteral(L, "interrupted");
+    else
+        lua_pushfstring(L, "script ran too long: %d ms without waiting",
+                        (int)(tasks->slice * 1000));
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void unlink_task(struct task *task)
@@ -334,9 +367,9 @@ static void run(struct task *task)
     lua_State *co = task->co;
     int n = 0;
     int status;
-    /* The first resume finds the function and its arguments; later ones carry nothing. */
-    int nargs = lua_status(co) == LUA_YIELD ? 0 : lua_gettop(co) - 1;
+    int nargs = task->nargs;
 
+    task->nargs = 0;
     tasks->current = task;
     tasks->overran = false;
     tasks->deadline = loop_now() + tasks->slice;
@@ -390,8 +423,10 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
     lua_xmove(L, co, nargs + 1);
     task->tasks = tasks;
     task->co = co;
+    task->nargs = nargs;
     task->anchor = anchor;
     task->id = ++tasks->last_id;
+    task->heeds = -1;
     task->born = loop_now();
     task->end = end;
     task->ctx = ctx;
@@ -440,7 +475,8 @@ int task_start(struct tasks *tasks, int (*push)(lua_State *L, void *arg), void *
 
 /* ---- the rest ---- */
 
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct multi *multi)
+struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
+                        struct multi *multi)
 {
     struct tasks *tasks = calloc(1, sizeof *tasks);
 
@@ -451,6 +487,7 @@ struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, stru
     tasks->L = L;
     tasks->loop = loop;
     tasks->pool = pool;
+    tasks->disk = disk;
     tasks->multi = multi;
     tasks->ready_last = &tasks->ready;
     tasks->slice = 0.2;
@@ -474,10 +511,14 @@ void tasks_free(struct tasks *tasks)
 
     if (tasks == NULL)
         return;
-    for (task = tasks->all; task != NULL; task = next) {
-        next = task->next;
+    /* First all waits: ending one puts its task on the ready list, which links tasks. */
+    for (task = tasks->all; task != NULL; task = task->next)
         if (task->waits != NULL)
             wait_cancel(task->waits);
+    for (task = tasks->all; task != NULL; task = next) {
+        next = task->next;
+        if (task->end != NULL)
+            task->end(task->ctx, NULL);
         free(task);
     }
     lua_sethook(tasks->L, NULL, 0, 0);

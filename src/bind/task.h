@@ -21,9 +21,10 @@
 struct task;
 struct tasks;
 
-/* The scheduler of a lua_State. Puts the bridge into its registry. Must be made before any
+/* The scheduler of a lua_State; `pool` computes, `disk` waits for the disk. Puts the bridge into its registry. Must be made before any
  * coroutine, which inherit its hook. NULL when memory is short. */
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct multi *multi);
+struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
+                        struct multi *multi);
 
 /* Cancels and forgets what still runs. After lua_close, so that boxes are still valid before it. */
 void tasks_free(struct tasks *tasks);
@@ -34,7 +35,8 @@ void tasks_slice(struct tasks *tasks, double seconds);
 /* How many tasks live, and how many of them wait. */
 size_t tasks_count(const struct tasks *tasks);
 
-/* Called when a task has ended: failed is NULL, or the error's text with its traceback. No Lua. */
+/* Called when a task has ended, or is forgotten by tasks_free: failed is NULL, or the error's text
+ * with its traceback. No Lua. */
 typedef void (*task_end)(void *ctx, const char *failed);
 
 /* Start a task with the function and its `nargs` arguments on top of L's stack, which are popped.
@@ -57,6 +59,10 @@ struct task *task_find(struct tasks *tasks, unsigned id);
 
 /* End a waiting task's wait with an error in it; one that is ready gets it at its next wait. */
 void task_cancel(struct tasks *tasks, struct task *task);
+
+/* From now on the task, which runs, is interrupted while it computes as soon as something can be read
+ * from `fd` (or its other end is gone); -1: no more. */
+void task_heed(struct task *task, int fd);
 
 /* Wake an operation whose step said BRIDGE_PARK. Calling it twice, or when it does not wait (any
  * more), does nothing. */

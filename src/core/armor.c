@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE_MAX_CHARS = 76, LABEL_MAX = 64 };
+enum { LABEL_MAX = 64 };
 
 /* The six bits of a base64 character, or -1. */
 static int sextet(char c)
@@ -130,9 +130,8 @@ static int body(struct cursor *c, const char *label, struct buf *joined, struct 
 
         if (next_line(c, &line, &n) != 0)
             return fail_set(fail, "BadPem", "a PEM %s block without its END line", label);
-        if (n == 0 || n > LINE_MAX_CHARS)
-            return fail_set(fail, "BadPem", "a line of %zu characters at byte %zu of a PEM block",
-                            n, at + 1);
+        if (n == 0)
+            return fail_set(fail, "BadPem", "an empty line at byte %zu of a PEM block", at + 1);
         if (buf_add(joined, line, n) != 0)
             return no_room(joined, n, fail);
     }

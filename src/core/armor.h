@@ -17,9 +17,8 @@
 int armor_base64(const char *text, size_t len, struct buf *out, struct fail *fail);
 
 /* Append the bytes of the one PEM block `label` ("CERTIFICATE") that the text consists of
- * (RFC 7468, the strict form: no headers, lines of at most 76 characters). White space before and
- * behind the block is allowed, anything else is not: no second block, no text around it. Lines end
- * in LF or CR LF. 0, or -1 with code "BadPem", "TooLarge" or "NoMemory". */
+ * (RFC 7468: no headers; lines of any length). White space before and behind the block is allowed,
+ * anything else is not: no second block, no text around it. Lines end in LF or CR LF. 0, or -1 with code "BadPem", "TooLarge" or "NoMemory". */
 int armor_pem(const char *text, size_t len, const char *label, struct buf *out, struct fail *fail);
 
 #endif

@@ -153,9 +153,15 @@ static int describe(struct certificate *c, struct fail *fail)
     return 0;
 }
 
-void certificate_free(struct certificate *c)
+struct certificate *certificate_ref(struct certificate *c)
 {
-    if (c == NULL)
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void certificate_unref(struct certificate *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < c->n_names; i++)
         free(c->names[i]);
@@ -173,18 +179,20 @@ static int wrap(X509 *x509, struct certificate **out, struct fail *fail)
     struct certificate *c = calloc(1, sizeof *c);
     int rc;
 
-    if (c != NULL)
+    if (c != NULL) {
+        atomic_init(&c->refs, 1);
         c->private = calloc(1, sizeof *c->private);
+    }
     if (c == NULL || c->private == NULL) {
         X509_free(x509);
-        certificate_free(c);
+        certificate_unref(c);
         return fail_memory(fail);
     }
     c->private->x509 = x509;
     rc = describe(c, fail);
     ERR_clear_error();
     if (rc != 0) {
-        certificate_free(c);
+        certificate_unref(c);
         return -1;
     }
     *out = c;
@@ -245,7 +253,7 @@ static const char *date(int64_t seconds, char text[32])
     struct tm tm;
 
     if (gmtime_r(&t, &tm) == NULL || strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        strcpy(text, "an impossible date");
+        return "an impossible date";
     return text;
 }
 
@@ -295,7 +303,7 @@ int certificate_verify(const struct certificate *c, enum certificate_digest dige
 }
 
 /* The trusted roots: those given, or the system's. NULL when memory is short. */
-static X509_STORE *make_store(const struct certificate *const *roots, size_t n_roots)
+static X509_STORE *make_store(struct certificate *const *roots, size_t n_roots)
 {
     X509_STORE *store = X509_STORE_new();
     int ok = store != NULL;
@@ -311,7 +319,7 @@ static X509_STORE *make_store(const struct certificate *const *roots, size_t n_r
 }
 
 /* A borrowed view of the issuers as OpenSSL wants them: free with sk_X509_free. */
-static STACK_OF(X509) * make_stack(const struct certificate *const *issuers, size_t n)
+static STACK_OF(X509) * make_stack(struct certificate *const *issuers, size_t n)
 {
     STACK_OF(X509) *stack = sk_X509_new_null();
 
@@ -359,8 +367,8 @@ static int chain_of(X509_STORE *store, X509 *leaf, STACK_OF(X509) * issuers, int
     return rc;
 }
 
-int certificate_chain(const struct certificate *c, const struct certificate *const *issuers,
-                      size_t n_issuers, const struct certificate *const *roots, size_t n_roots,
+int certificate_chain(const struct certificate *c, struct certificate *const *issuers,
+                      size_t n_issuers, struct certificate *const *roots, size_t n_roots,
                       int64_t now, struct fail *fail)
 {
     X509_STORE *store = make_store(roots, n_roots);

@@ -3,13 +3,14 @@
  * Over OpenSSL 3. Reads a certificate that came from a stranger, tells its names and dates, verifies
  * RSA PKCS#1 v1.5 signatures (RFC 8017 section 8.2.2) with its public key, and the chain from it to
  * a trusted root. Nothing here reads the clock: "now" is an argument, in seconds since 1970 UTC.
- * Immutable once made; may be shared by threads.
+ * Immutable once made and counted by references; may be shared by threads.
  */
 #ifndef CORE_CERTIFICATE_H
 #define CORE_CERTIFICATE_H
 
 #include "core/fail.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,7 @@ struct certificate {
                          or NULL */
     int rsa_bits;     /* the length of its RSA key; 0 when the key is none */
     struct certificate_private *private;
+    atomic_int refs;
 };
 
 enum certificate_digest { CERTIFICATE_SHA1, CERTIFICATE_SHA256 };
@@ -41,8 +43,11 @@ int certificate_parse(const char *pem, size_t len, struct certificate **out, str
 /* The same for DER, of which no byte may be left over. */
 int certificate_parse_der(const void *der, size_t len, struct certificate **out, struct fail *fail);
 
-/* Release it; NULL is allowed. */
-void certificate_free(struct certificate *c);
+/* One more owner. Gives c. */
+struct certificate *certificate_ref(struct certificate *c);
+
+/* Give up one reference, the last one releases it; NULL is allowed. */
+void certificate_unref(struct certificate *c);
 
 /* Does it stand for this DNS name? Without case, to the letter: a wildcard in the certificate
  * stands for nothing. */
@@ -60,9 +65,9 @@ int certificate_verify(const struct certificate *c, enum certificate_digest dige
 /* Does a chain of signatures lead from this certificate, through some of the `issuers`, to one of
  * the `roots` (n_roots 0: to the system's trust store), with every date good at `now` and no key or
  * digest weaker than 80 bits? 0, or -1 with code "ChainIncomplete" (an issuer is not there),
- * "BadChain" (a link is wrong) or "NoMemory". May read the trust store's files. */
-int certificate_chain(const struct certificate *c, const struct certificate *const *issuers,
-                      size_t n_issuers, const struct certificate *const *roots, size_t n_roots,
+ * "BadChain" (a link is wrong) or "NoMemory". May read the trust store's files, which takes tens of milliseconds. */
+int certificate_chain(const struct certificate *c, struct certificate *const *issuers,
+                      size_t n_issuers, struct certificate *const *roots, size_t n_roots,
                       int64_t now, struct fail *fail);
 
 #endif

@@ -19,8 +19,9 @@
  *
  * Every call blocks, may be made from any thread, and says its failure in `fail`. Codes beside
  * those of keys and metadata: "NoSuchKey", "NoSuchBucket", "PreconditionFailed", "KeyConflict" (a
- * file stands where the key needs a folder, or the other way round), "TooLarge", "Changing",
- * "AccessDenied", "NoSpace", "TooManyFiles", "IOError", "NoMemory", "MetadataCorrupt".
+ * file stands where the key needs a folder, or the other way round), "TooLarge", "Changing", "Busy"
+ * (a process that was stopped holds the lock of the key), "AccessDenied", "NoSpace",
+ * "TooManyFiles", "IOError", "NoMemory", "MetadataCorrupt".
  */
 #ifndef CORE_DIRECTORY_H
 #define CORE_DIRECTORY_H
@@ -135,7 +136,7 @@ struct directory_list *directory_list_new(struct directory *d, const char *prefi
 void directory_list_free(struct directory_list *list);
 
 /* The next `max` (1..DIRECTORY_PAGE_MAX) keys. A page with n == 0 is the end. 0 or -1; `page` is
- * overwritten and owned by the caller after 0. */
+ * overwritten and owned by the caller after 0. A failure ends the walk. */
 int directory_list_page(struct directory_list *list, size_t max, struct directory_page *page,
                         struct fail *fail);
 

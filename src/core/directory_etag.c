@@ -7,17 +7,6 @@
 
 enum { SLOTS = 8192, SETTLE_SECONDS = 2 };
 
-static void to_hex(const unsigned char *bytes, size_t n, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < n; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    out[2 * n] = '\0';
-}
-
 EVP_MD_CTX *etag_begin(void)
 {
     EVP_MD_CTX *sum = EVP_MD_CTX_new();
@@ -34,32 +23,10 @@ void etag_end(EVP_MD_CTX *sum, directory_etag etag)
     unsigned n;
 
     if (EVP_DigestFinal_ex(sum, digest, &n) == 1)
-        to_hex(digest, 16, etag);
+        digest_hex(digest, DIGEST_MD5, etag);
     else
         etag[0] = '\0';
     EVP_MD_CTX_free(sum);
-}
-
-int etag_of(const void *data, size_t n, directory_etag etag)
-{
-    EVP_MD_CTX *sum = etag_begin();
-
-    if (sum == NULL)
-        return -1;
-    EVP_DigestUpdate(sum, data, n);
-    etag_end(sum, etag);
-    return etag[0] == '\0' ? -1 : 0;
-}
-
-int sidecar_name_of(const struct directory_key *key, sidecar_name name)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned n;
-
-    if (EVP_Digest(key->text, key->len, digest, &n, EVP_sha256(), NULL) != 1)
-        return -1;
-    to_hex(digest, 32, name);
-    return 0;
 }
 
 /* What tells one state of one file from any other. */

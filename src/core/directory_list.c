@@ -325,8 +325,11 @@ int directory_list_page(struct directory_list *list, size_t max, struct director
     while (bad == 0 && list->depth > 0 && page->n < max)
         bad = advance(list, &f, fail);
     leave(&f);
-    if (bad != 0)
+    if (bad != 0) {
         directory_page_fini(page);
+        while (list->depth > 0)
+            pop(list);
+    }
     return bad;
 }
 

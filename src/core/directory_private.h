@@ -2,6 +2,7 @@
 #ifndef CORE_DIRECTORY_PRIVATE_H
 #define CORE_DIRECTORY_PRIVATE_H
 
+#include "core/digest.h"
 #include "core/directory.h"
 
 #include <openssl/evp.h>
@@ -15,7 +16,6 @@
  * end frees it; the ETag is empty when it failed. */
 EVP_MD_CTX *etag_begin(void);
 void etag_end(EVP_MD_CTX *sum, directory_etag etag);
-int etag_of(const void *data, size_t n, directory_etag etag);
 
 /* A bounded memory of ETags by file identity. A file is only remembered when it has not changed
  * for two seconds, so that a change within one tick of the file system's clock cannot hide. */
@@ -34,8 +34,9 @@ bool etag_settled(const struct stat *st);
 /* The open `.anomalyd` of a bucket that is written to. */
 struct area {
     atomic_int refs;
-    int own; /* .anomalyd */
-    int tmp; /* .anomalyd/tmp/SESSION */
+    int own;  /* .anomalyd */
+    int meta; /* .anomalyd/meta */
+    int tmp;  /* .anomalyd/tmp/SESSION */
     char session[64];
 };
 
@@ -57,7 +58,8 @@ void area_unref(struct area *area);
 /* Its folder has vanished (somebody removed .anomalyd): make a new one at the next area_take. */
 void area_lost(struct directory *d, struct area *area);
 
-/* Wait for the key's lock, against other threads and processes. A descriptor to close, or -1. */
+/* Wait for the key's lock, against other threads and processes. A descriptor to close, or -1;
+ * "Busy" after half a minute. */
 int area_lock(const struct area *area, const struct directory_key *key, struct fail *fail);
 
 /* ---- directory_path.c: names to descriptors, nothing followed ---- */
@@ -105,14 +107,13 @@ int content_settle(struct directory *d, int parent, const char *leaf,
 /* Wait a little before try number `attempt` (0, 1, ...); false when it was tried often enough. */
 bool content_again(int attempt);
 
-/* Read the key's sidecar into `sidecar` (finish it in every case). 1 when there is one, 0 when
- * there is none, -1 with `fail`. */
-int sidecar_read(struct directory *d, const struct directory_key *key,
-                 struct directory_sidecar *sidecar, struct fail *fail);
+/* Read the key's sidecar in the folder `meta` into `sidecar` (finish it in every case). 1 when there
+ * is one, 0 when there is none, -1 with `fail`. */
+int sidecar_read(int meta, const struct directory_key *key, struct directory_sidecar *sidecar,
+                 struct fail *fail);
 
-/* The name of the key's sidecar in .anomalyd/meta. */
-typedef char sidecar_name[65];
-int sidecar_name_of(const struct directory_key *key, sidecar_name name);
+/* The name of a key's sidecar in .anomalyd/meta: the SHA-256 of the key, in hex. */
+typedef char sidecar_name[DIGEST_SHA256_HEX];
 
 /* Called between any two system calls that change the disk, with the name of the one that was
  * just done. Does nothing; the crash test puts its own in its place. */

@@ -83,7 +83,7 @@ static int read_body(int fd, struct content *c)
         return -1;
     if ((size_t)got != size)
         return 1;
-    if (etag_of(c->body, size, c->etag) == 0)
+    if (digest_md5_hex(c->body, size, c->etag) == 0)
         return 0;
     errno = ENOMEM;
     return -1;
@@ -172,38 +172,26 @@ int content_settle(struct directory *d, int parent, const char *leaf,
 
 /* ---- the sidecar ---- */
 
-static int sidecar_open(int root, const struct directory_key *key, struct stat *st)
+static int sidecar_open(int meta, const struct directory_key *key)
 {
-    char path[sizeof(DIRECTORY_OWN "/meta/") + sizeof(sidecar_name)] = DIRECTORY_OWN "/meta/";
-    const char *leaf;
-    int parent, fd, err;
+    sidecar_name name;
+    struct stat st;
 
-    if (sidecar_name_of(key, path + strlen(path)) != 0) {
-        errno = ENOMEM;
-        return -1;
-    }
-    parent = path_parent(root, path, false, &leaf);
-    if (parent == -1)
-        return -1;
-    fd = path_file(parent, leaf, st);
-    err = errno;
-    close(parent);
-    errno = err;
-    return fd;
+    if (digest_sha256_hex(key->text, key->len, name) == 0)
+        return path_file(meta, name, &st);
+    errno = ENOMEM;
+    return -1;
 }
 
-int sidecar_read(struct directory *d, const struct directory_key *key,
-                 struct directory_sidecar *sidecar, struct fail *fail)
+int sidecar_read(int meta, const struct directory_key *key, struct directory_sidecar *sidecar,
+                 struct fail *fail)
 {
-    struct stat st;
+    int fd = sidecar_open(meta, key), err;
     char *text;
     ssize_t got;
-    int fd = sidecar_open(d->root, key, &st), err;
 
     if (fd == -1)
-        return errno == ENOENT || errno == ENOTDIR
-                   ? 0
-                   : path_fail(fail, errno, "read the metadata of", key->text);
+        return errno == ENOENT ? 0 : path_fail(fail, errno, "read the metadata of", key->text);
     text = malloc(DIRECTORY_SIDECAR_MAX + 1);
     got = text == NULL ? -1 : read_full(fd, text, DIRECTORY_SIDECAR_MAX + 1);
     err = text == NULL ? ENOMEM : errno;
@@ -211,9 +199,23 @@ int sidecar_read(struct directory *d, const struct directory_key *key,
     if (got < 0)
         path_fail(fail, err, "read the metadata of", key->text);
     else
-        got = directory_sidecar_parse(sidecar, key, text, (size_t)got, fail) == 0;
+        got = directory_sidecar_parse(sidecar, key, text, (size_t)got, fail) == 0 ? 1 : -1;
     free(text);
-    return got == 1 ? 1 : -1;
+    return (int)got;
+}
+
+/* For readers, who hold no area: walk there each time, since it may come and go. */
+static int sidecar_find(int root, const struct directory_key *key,
+                        struct directory_sidecar *sidecar, struct fail *fail)
+{
+    const char *leaf;
+    int meta = path_parent(root, DIRECTORY_OWN "/meta/", false, &leaf), result;
+
+    if (meta == -1)
+        return errno == ENOENT ? 0 : path_fail(fail, errno, "read the metadata of", key->text);
+    result = sidecar_read(meta, key, sidecar, fail);
+    close(meta);
+    return result;
 }
 
 /* ---- get and head ---- */
@@ -233,7 +235,7 @@ static int add_meta(struct directory *d, int parent, const char *leaf,
                     struct directory_meta *meta, struct fail *fail)
 {
     struct directory_sidecar sidecar = {0};
-    int result = sidecar_read(d, key, &sidecar, fail);
+    int result = sidecar_find(d->root, key, &sidecar, fail);
     const struct directory_meta *found = directory_sidecar_find(&sidecar, c->etag);
 
     if (result >= 0) {

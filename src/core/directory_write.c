@@ -17,7 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME = 16 };
+enum {
+    NAME = 16,
+    SYNC_WIDTH = 8 /* syncs at once: they wait for the disk, not for a core */
+};
 
 /* A folder that members of a group are put into. */
 struct place {
@@ -121,7 +124,7 @@ static void write_part(void *ctx, size_t i)
 
     if (failed(m))
         return;
-    if (etag_of(put->body, put->body_len, m->put->etag) != 0) {
+    if (digest_md5_hex(put->body, put->body_len, m->put->etag) != 0) {
         fail_memory(&m->put->failure);
         return;
     }
@@ -196,21 +199,19 @@ static int write_sidecar(struct group *g, const struct directory_key *key, const
     char name[NAME];
     sidecar_name target;
     int fd = write_tmp(g->d, g->area, text->data, text->len, name);
-    int meta = path_make_folder(g->area->own, "meta");
-    int bad = fd == -1 || meta == -1 || sidecar_name_of(key, target) != 0 || fsync(fd) != 0, err;
+    int bad = fd == -1 || digest_sha256_hex(key->text, key->len, target) != 0 || fsync(fd) != 0,
+        err;
 
     directory_step("sidecar synced");
-    bad = bad || renameat(g->area->tmp, name, meta, target) != 0;
+    bad = bad || renameat(g->area->tmp, name, g->area->meta, target) != 0;
     directory_step("sidecar renamed");
-    bad = bad || path_sync(meta) != 0;
+    bad = bad || path_sync(g->area->meta) != 0;
     err = errno;
     directory_step("sidecar's folder synced");
     if (bad && name[0] != '\0')
         unlinkat(g->area->tmp, name, 0);
     if (fd != -1)
         close(fd);
-    if (meta != -1)
-        close(meta);
     errno = err;
     return bad ? -1 : 0;
 }
@@ -262,13 +263,9 @@ static void rename_into_place(struct group *g, struct move *m)
 static void drop_sidecar(const struct area *area, const struct directory_key *key)
 {
     sidecar_name name;
-    int meta = path_folder(area->own, "meta");
 
-    if (meta == -1)
-        return;
-    if (sidecar_name_of(key, name) == 0)
-        unlinkat(meta, name, 0);
-    close(meta);
+    if (digest_sha256_hex(key->text, key->len, name) == 0)
+        unlinkat(area->meta, name, 0);
     directory_step("sidecar removed");
 }
 
@@ -280,23 +277,42 @@ static void sync_place(struct place *p)
     directory_step("folder synced");
 }
 
+/* Read the sidecar in place. Is there one, or one so damaged that the put must mend it? */
+static bool has_sidecar(struct group *g, struct move *m, struct directory_sidecar *old)
+{
+    struct fail *fail = &m->put->failure;
+    int found = sidecar_read(g->area->meta, &m->put->key, old, fail);
+
+    if (found == -1 && strcmp(fail->code, "MetadataCorrupt") == 0) {
+        directory_sidecar_fini(old);
+        fail->code = NULL;
+    }
+    return found != 0;
+}
+
+/* Is the object as the put wants it? */
+static void check_conditions(struct group *g, struct move *m, bool needs_etag, int *there,
+                             directory_etag etag)
+{
+    if (m->put->if_absent && !failed(m))
+        check_absent(m);
+    if ((needs_etag || m->put->if_match != NULL) && !failed(m))
+        *there = etag_in_place(g, m, etag);
+    if (m->put->if_match != NULL && !failed(m))
+        check_match(m, *there == 1, etag);
+}
+
 /* The part under the key's lock. */
 static void commit_locked(struct group *g, struct move *m)
 {
     struct directory_put *put = m->put;
     struct directory_sidecar old = {0};
-    bool has_meta = put->meta != NULL && put->meta->n > 0, noted;
-    int sidecar = sidecar_read(g->d, &put->key, &old, NULL), there = 0;
+    bool has_meta = put->meta != NULL && put->meta->n > 0;
+    bool noted = has_sidecar(g, m, &old) || has_meta;
     directory_etag etag = "";
+    int there = 0;
 
-    if (put->if_absent)
-        check_absent(m);
-    /* A damaged sidecar (-1) counts as one without records: the put mends it. */
-    noted = has_meta || sidecar != 0;
-    if (!failed(m) && (put->if_match != NULL || noted))
-        there = etag_in_place(g, m, etag);
-    if (put->if_match != NULL && !failed(m))
-        check_match(m, there == 1, etag);
+    check_conditions(g, m, noted, &there, etag);
     if (noted && !failed(m))
         note_meta(g, m, &old, there == 1 ? etag : NULL);
     directory_sidecar_fini(&old);
@@ -350,23 +366,39 @@ static void finish(struct group *g)
 
 static void run(struct group *g, struct crew *crew)
 {
+    struct crew syncers;
+
+    crew_threads(&syncers, g->n < SYNC_WIDTH ? (int)g->n : SYNC_WIDTH);
     for (size_t i = 0; i < g->n; i++)
         if (!failed(&g->moves[i]))
             find_place(g, &g->moves[i]);
     crew_each(crew, g->n, write_part, g);
-    crew_each(crew, g->n, sync_part, g);
+    crew_each(&syncers, g->n, sync_part, g);
     for (size_t i = 0; i < g->n; i++)
         commit(g, &g->moves[i]);
-    crew_each(crew, g->n_places, settle_part, g);
+    crew_each(&syncers, g->n_places, settle_part, g);
     finish(g);
 }
 
 /* Did somebody remove the area under us, before anything was written? */
-static bool area_is_gone(const struct group *g)
+static bool area_is_gone(const struct area *area)
 {
-    struct stat st;
+    struct stat tmp, meta;
 
-    return fstat(g->area->tmp, &st) == 0 && st.st_nlink == 0;
+    return fstat(area->tmp, &tmp) == 0 && fstat(area->meta, &meta) == 0 &&
+           (tmp.st_nlink == 0 || meta.st_nlink == 0);
+}
+
+/* An area that is there. */
+static struct area *take_living(struct directory *d, struct fail *fail)
+{
+    struct area *area = area_take(d, fail);
+
+    if (area == NULL || !area_is_gone(area))
+        return area;
+    area_lost(d, area);
+    area_unref(area);
+    return area_take(d, fail);
 }
 
 static void put_group(struct directory *d, struct directory_put *puts, size_t n, struct crew *crew)
@@ -376,12 +408,7 @@ static void put_group(struct directory *d, struct directory_put *puts, size_t n,
     struct group g = {.d = d, .moves = moves, .places = places, .n = n};
     struct fail fail = {0};
 
-    g.area = area_take(d, &fail);
-    if (g.area != NULL && area_is_gone(&g)) {
-        area_lost(d, g.area);
-        area_unref(g.area);
-        g.area = area_take(d, &fail);
-    }
+    g.area = take_living(d, &fail);
     for (size_t i = 0; i < n; i++) {
         moves[i] = (struct move){.put = &puts[i], .fd = -1};
         if (!failed(&moves[i]))
@@ -432,7 +459,7 @@ static int delete_locked(int parent, const char *leaf, const struct area *area,
 
 int directory_delete(struct directory *d, const struct directory_key *key, struct fail *fail)
 {
-    struct area *area = area_take(d, fail);
+    struct area *area = take_living(d, fail);
     const char *leaf;
     int parent, lock, result = -1;
 
@@ -459,7 +486,7 @@ int directory_delete(struct directory *d, const struct directory_key *key, struc
 
 int directory_writable(struct directory *d, struct fail *fail)
 {
-    struct area *area = area_take(d, fail);
+    struct area *area = take_living(d, fail);
     char name[NAME];
     int fd;
 

@@ -33,7 +33,7 @@ enum iforest_path {
     IFOREST_PORTABLE, /* plain C */
     IFOREST_AVX2,
     IFOREST_AVX512, /* needs AVX-512 F, BW, DQ, VL and VBMI */
-    IFOREST_PLAIN   /* node by node as the trees were grown: the yardstick of the others */
+    IFOREST_PLAIN   /* nothing but the reference's algorithm, step by step: the others' yardstick */
 };
 
 struct iforest_options {

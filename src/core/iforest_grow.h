@@ -44,6 +44,7 @@ struct grower {
     double *values; /* [m]: the leaf value each row came to; NULL: not wanted */
     /* private */
     uint32_t *rows;
+    uint8_t bytes[256]; /* the rows, of a tree that has no more */
     float *cells;
     uint32_t *features;
     uint32_t *constants;

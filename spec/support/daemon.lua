@@ -1,0 +1,165 @@
+--- daemon: start the real binary for a spec, talk to it, stop it.
+--
+--   local s = daemon.start{ args = "--reload", env = "X=1" }    on a fresh directory bucket
+--   s:get("/health") -> status, decoded body, text        s:post(path, body, headers)
+--   s:drop("a.csv", text)       put a file under raw/ as a careful program would
+--   s:wait_for(function() ... end, what)    poll, bounded; fails the spec with the log at hand
+--   s:stop() -> exit code       SIGTERM and wait       s:kill()   SIGKILL
+-- Everything listens on loopback, on a free port, and is stopped by its process id.
+local http = require("http")
+local json = require("json")
+
+local daemon = {}
+daemon.__index = daemon
+
+local build = os.getenv("ANOMALYD_BUILD") or "build"
+local counter = 0
+
+local function run(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read("a")
+  pipe:close()
+  return (text:gsub("%s+$", ""))
+end
+
+local function pause() os.execute("sleep 0.01") end
+
+function daemon.read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+function daemon.write(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+end
+
+--- A new directory of its own under the build directory.
+function daemon.directory()
+  counter = counter + 1
+  return run(("mktemp -d %s/spec-XXXXXX"):format(build))
+end
+
+--- Run the binary to its end. @return exit code, stdout, stderr
+function daemon.run(arguments, input, env)
+  local dir = daemon.directory()
+  if input then daemon.write(dir .. "/in", input) end
+  local _, _, code = os.execute(("env %s %s/anomalyd %s <%s >%s/out 2>%s/err"):format(env or "",
+    build, arguments, input and dir .. "/in" or "/dev/null", dir, dir))
+  local out, err = daemon.read(dir .. "/out"), daemon.read(dir .. "/err")
+  os.execute("rm -rf " .. dir)
+  return code, out, err
+end
+
+--- Wait until `probe()` gives a true value, which is returned.
+function daemon:wait_for(probe, what, seconds)
+  local deadline = os.time() + (seconds or 20)
+  while true do
+    local value = probe()
+    if value then return value end
+    if os.time() > deadline then
+      error(("waited in vain for %s; the log:\n%s"):format(what, self:log()), 2)
+    end
+    pause()
+  end
+end
+
+function daemon:log() return daemon.read(self.log_path) or "" end
+
+function daemon:alive()
+  return os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)) == true
+end
+
+local function launch(self)
+  local command = ("env %s %s/anomalyd serve --host 127.0.0.1 --port 0 --bucket %s %s"):format(
+    self.env, build, self.bucket, self.args)
+  -- The shell that waits writes the exit code down for stop().
+  self.pid = tonumber(run(("( %s >>%s 2>&1 & echo $! >%s/pid; wait $!; echo $? >%s/code ) " ..
+    ">/dev/null 2>&1 & while [ ! -s %s/pid ]; do sleep 0.005; done; cat %s/pid"):format(command,
+    self.log_path, self.dir, self.dir, self.dir, self.dir)))
+  self.port = self:wait_for(function()
+    if not self:alive() then error("the service ended at once:\n" .. self:log(), 3) end
+    local port
+    for found in self:log():gmatch("on http://%S-:(%d+) %(") do port = found end
+    self.starts = select(2, self:log():gsub("on http://%S-:%d+ %(", ""))
+    return self.starts > self.started and tonumber(port)
+  end, "the line that names the port")
+  self.started = self.starts
+end
+
+--- Start a service.
+-- @param options {args =, env =, bucket = (default: a fresh directory), scripts = }
+function daemon.start(options)
+  options = options or {}
+  local dir = daemon.directory()
+  local self = setmetatable({ dir = dir, log_path = dir .. "/log", args = options.args or "",
+    env = options.env or "", bucket = options.bucket or dir .. "/bucket", started = 0 }, daemon)
+  launch(self)
+  return self
+end
+
+--- Start it again on the same bucket.
+function daemon:restart()
+  os.remove(self.dir .. "/pid")
+  os.remove(self.dir .. "/code")
+  launch(self)
+end
+
+function daemon:request(method, path, body, headers)
+  local answer, message = http.request({ method = method, headers = headers, body = body,
+    url = ("http://127.0.0.1:%d%s"):format(self.port, path), timeout = 20 })
+  if not answer then error(("%s %s: %s\n%s"):format(method, path, message, self:log()), 2) end
+  local value = json.decode(answer.body)
+  return answer.status, value, answer.body, answer.headers
+end
+
+function daemon:get(path) return self:request("GET", path) end
+function daemon:post(path, body, headers) return self:request("POST", path, body, headers) end
+
+--- Put a file into the bucket, whole: written beside, then moved in.
+function daemon:drop(name, text)
+  local temporary = self.dir .. "/dropped"
+  daemon.write(temporary, text)
+  assert(os.rename(temporary, self.bucket .. "/raw/" .. name))
+end
+
+function daemon:object(key) return daemon.read(self.bucket .. "/" .. key) end
+
+--- Wait for the summary of raw/NAME.csv and return it.
+function daemon:summary(name)
+  return self:wait_for(function()
+    local text = self:object("processed/" .. name .. "_summary.json")
+    return text and json.decode(text)
+  end, "the summary of " .. name)
+end
+
+local function exit_code(self)
+  local text = daemon.read(self.dir .. "/code")
+  return text and tonumber((text:gsub("%s", "")))
+end
+
+function daemon:signal(name) os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid)) end
+
+--- Tell it to stop and wait. @return its exit code
+function daemon:stop()
+  self:signal("TERM")
+  return self:wait_for(function() return exit_code(self) end, "the end of the service", 40)
+end
+
+--- End it at once, as a power cut would.
+function daemon:kill()
+  self:signal("KILL")
+  self:wait_for(function() return exit_code(self) end, "the end of the service")
+end
+
+--- For after_each: end it if it lives, and remove its directory.
+function daemon:remove()
+  if self:alive() then self:kill() end
+  os.execute("rm -rf " .. self.dir)
+end
+
+return daemon

@@ -1,0 +1,62 @@
+/* slow_clients: many connections that never complete a request.
+ *
+ *   slow_clients PORT N
+ *
+ * Opens N connections to 127.0.0.1:PORT, sends the beginning of a head on each, then a byte on each
+ * every 200 ms, opens those anew that were closed, and prints "open N" once all were opened. Ends
+ * after 20 seconds, or when its standard input ends.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { TURNS = 100, TURN_MS = 200 };
+
+static int dial(int port)
+{
+    static const char begin[] = "GET /slow HTTP/1.1\r\nHost: slow\r\nX-Drip: ";
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || connect(fd, (struct sockaddr *)(void *)&to, sizeof to) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    (void)!send(fd, begin, sizeof begin - 1, MSG_NOSIGNAL);
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    int port = argc > 2 ? atoi(argv[1]) : 0, n = argc > 2 ? atoi(argv[2]) : 0;
+    struct rlimit files = {(rlim_t)n + 64, (rlim_t)n + 64};
+    struct pollfd in = {0, POLLIN, 0};
+    int *fds = n > 0 ? calloc((size_t)n, sizeof *fds) : NULL;
+
+    if (fds == NULL || setrlimit(RLIMIT_NOFILE, &files) != 0)
+        return 2;
+    for (int i = 0; i < n; i++)
+        fds[i] = dial(port);
+    printf("open %d\n", n);
+    fflush(stdout);
+    for (int turn = 0; turn < TURNS && poll(&in, 1, TURN_MS) == 0; turn++) {
+        for (int i = 0; i < n; i++) {
+            if (fds[i] >= 0 && send(fds[i], "x", 1, MSG_NOSIGNAL) == 1)
+                continue;
+            if (fds[i] >= 0)
+                close(fds[i]);
+            fds[i] = dial(port);
+        }
+    }
+    free(fds);
+    return 0;
+}
