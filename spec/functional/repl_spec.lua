@@ -60,7 +60,7 @@ describe("anomalyd repl", function()
       assert.truthy(failure("x ="):find("not complete", 1, true))
       assert.truthy(failure("x = = 1"):find("^console:1: unexpected symbol near '='"))
       assert.truthy(failure("error({ code = 7 })"):find("{ code = 7 }", 1, true))
-      assert.truthy(failure("require('history').add(nil)"):find("lua/history.lua:%d+: in "))
+      assert.truthy(failure("require('keys').name(nil)"):find("lua/keys.lua:%d+: in "))
     end)
 
     it("gives bytes as they are", function()

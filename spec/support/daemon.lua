@@ -62,7 +62,9 @@ function daemon:wait_for(probe, what, seconds)
     local value = probe()
     if value then return value end
     if os.time() > deadline then
-      error(("waited in vain for %s; the log:\n%s"):format(what, self:log()), 2)
+      local log = self:log():gsub('[^\n]*"GET [^\n]*HTTP/1.1" 200 OK[^\n]*\n', "")
+      error(("waited in vain for %s; the log without what was answered well:\n%s"):format(what,
+        log), 2)
     end
     pause()
   end

@@ -96,8 +96,7 @@ describe("a generation", function()
     local text = generation.tidy("scripts/x.lua:1: oops\nstack traceback:\n"
       .. "\t[C]: in function 'error'\n\tscripts/x.lua:1: in main chunk\n"
       .. "\tlua/generation.lua:80: in function 'require'\n\t[C]: in function 'xpcall'")
-    assert.equal("scripts/x.lua:1: oops\nstack traceback:\n\t[C]: in function 'error'\n"
-      .. "\tscripts/x.lua:1: in main chunk", text)
+    assert.equal("scripts/x.lua:1: oops\nstack traceback:\n\tscripts/x.lua:1: in main chunk", text)
   end)
 
   it("is given up when nothing uses it any more", function()
