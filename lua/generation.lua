@@ -111,11 +111,14 @@ end
 function generation.tidy(text)
   local lines = {}
   for line in text:gmatch("[^\n]+") do
-    local noise = line:find("lua/generation.lua:", 1, true) or line:find("lua/boot.lua:", 1, true)
+    local noise = line:find("lua/generation.lua:", 1, true)
+      or line:find("lua/scripts_dir.lua:", 1, true) or line:find("lua/boot.lua:", 1, true)
+      or line:find("[C]: in function 'error'", 1, true)
       or line:find("[C]: in function 'xpcall'", 1, true)
       or line:find("[C]: in function 'require'", 1, true)
     if not (noise and line:find("^\t")) then lines[#lines + 1] = line end
   end
+  if lines[#lines] == "stack traceback:" then lines[#lines] = nil end
   return table.concat(lines, "\n")
 end
 

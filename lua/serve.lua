@@ -182,9 +182,9 @@ function serve.run(options, fail)
     if signal == "SIGHUP" then loader:now(signal) else stop(signal) end
   end)
   if not open_console(options, loader, fail) then return end
+  if options.reload then loader:watch() end
   say_running(options, handle)
   if handle.kind == "directory" then watch_bucket(handle) end
-  if options.reload then loader:watch() end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
 end
