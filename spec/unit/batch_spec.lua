@@ -2,7 +2,6 @@
 local baseline = require("baseline")
 local batch = require("batch")
 local column = require("column")
-local csv = require("csv")
 local json = require("json")
 
 local AUTO = { channels = "auto", n_estimators = 5, contamination = 0.1, random_state = 1 }
@@ -29,7 +28,8 @@ describe("the channels of a batch", function()
   it("are the columns of numbers that are no time and no id", function()
     assert.same({ "temp", "kid", "paid", "rowing" }, channels_of(
       "timestamp,temp,id,sensor_id,kid,Time,event time,date-utc,paid,uuid,row,rowing,note,ts,"
-      .. "Unnamed: 0,my_timestamp_utc,INDEX,last_updated", "1,2,3,4,5,6,7,8,9,10,11,12,x,1,2,3,4,5"))
+      .. "Unnamed: 0,my_timestamp_utc,INDEX,last_updated",
+      "1,2,3,4,5,6,7,8,9,10,11,12,x,1,2,3,4,5"))
   end)
 
   it("are also those that the baseline knows, whatever they hold or are called", function()
@@ -79,7 +79,8 @@ end)
 
 describe("a batch", function()
   it("that is no table of rows is refused with the reason", function()
-    for _, case in ipairs({ { "", "Empty" }, { "a,b\n", "NoChannel" }, { "\0\1\2", "NulByte" },
+    for _, case in ipairs({ { "", "Empty" }, { "a,b\n", "NoChannel" }, { "a\n\0\n", "NulByte" },
+      { "\0\1\2", "NotText" },
       { 'a\n"1\n', "UnclosedQuote" } }) do
       local self, message, code = batch.open(case[1], AUTO, {})
       assert.is_nil(self)
