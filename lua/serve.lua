@@ -2,6 +2,7 @@
 -- reload, reconcile, and drain when told to stop.
 local host = require("host")
 local scripts_dir = require("scripts_dir")
+local supervisor = require("supervisor")
 local task = require("task")
 
 local serve = {}
@@ -34,6 +35,7 @@ end
 
 local function reload(scripts, why)
   if shared.draining then return end
+  supervisor.reloading(shared)
   local ok, message = load_generation(scripts)
   if ok then
     host.log("info", ("reloaded: generation %d"):format(shared.generation), { cause = why })
@@ -43,6 +45,7 @@ local function reload(scripts, why)
     host.log("error", ("reload failed, generation %d goes on: %s"):format(shared.generation,
       message), { cause = why })
   end
+  supervisor.reloaded(shared)
   return ok, message
 end
 
@@ -124,11 +127,13 @@ local function keep_reconciled(options)
       if queued > 0 then host.log("info", "reconcile found batches", { queued = queued }) end
       shared.bucket_error = nil
       pause = 0.5
+      supervisor.ready(shared)
       shared.look_now:wait(options.reconcile_seconds)
     else
       shared.bucket_error = tostring(message)
       host.log("error", "the bucket cannot be read; trying again", { reason = message,
         seconds = pause })
+      supervisor.tell(shared)
       task.sleep(pause)
       pause = math.min(pause * 2, 60)
     end
@@ -150,6 +155,7 @@ local function stop(signal)
   shared.draining = true
   host.log("info", "shutting down", { signal = signal })
   local deadline = host.now() + shared.options.drain_timeout
+  supervisor.stopping(shared)
   shared.server:stop()
   shared.look_now:fire()
   local done, left = shared.context.drain(deadline - host.now())
@@ -195,6 +201,7 @@ function serve.run(options, fail)
   host.log_setup({ level = options.log_level, json = options.log_format == "json" })
   host.configure({ workers = options.workers, slice = options.script_slice,
     lua_memory = options.lua_memory })
+  supervisor.starting(options)
   local scripts, message = scripts_dir.find(options.scripts)
   if not scripts then return fail(2, message) end
   local handle = open_bucket(options, fail)
@@ -213,6 +220,7 @@ function serve.run(options, fail)
   if options.reload then watch_scripts(scripts) end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
+  task.spawn(supervisor.keep_telling, shared)
 end
 
 return serve
