@@ -46,7 +46,7 @@ RUN := $(wildcard src/run/*.c)
 BIND := $(wildcard src/bind/*.c)
 # Modules that a stock lua5.4 can require as well: src/bind/l_NAME.c -> build/lua/NAME.so, with
 # what it needs of the other files. These are the host's alone:
-HOST_MODULES := host task server watch
+HOST_MODULES := console_client console_server host line_edit server task watch
 MODULES := $(filter-out $(HOST_MODULES),$(patsubst src/bind/l_%.c,%,$(wildcard src/bind/l_*.c)))
 SHARED_BIND := src/bind/l_column.c $(filter-out src/bind/task.c src/bind/host.c src/bind/l_%,$(BIND))
 

@@ -202,8 +202,17 @@ local function run(state, context)
     local group = next_group(state, math.max(room, 0))
     if #group == 0 then return guard end
     carry_out(state, group, context)
+    local newest = context.current and context.current() or context
+    if newest ~= context then
+      -- An old generation is not kept by a step that is never idle.
+      task.spawn(newest.run_step)
+      return guard
+    end
   end
 end
+
+--- Carry out what is ready, if nobody is at it.
+function step.resume(state, context) run(state, context) end
 
 --- Give up a turn: the batch failed, or will be tried again with a later turn. Does not wait.
 function step.skip(state, turn, context)

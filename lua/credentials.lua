@@ -7,8 +7,8 @@
 --   provider:describe()     -> {source, expires, message}  nothing secret
 --   provider:region()       -> the instance's region, where the keys are an instance's; else nil
 -- `expires` is in seconds since 1970. Keys that expire are asked for anew from 15 minutes before,
--- in the background where there are tasks, by one asker at a time; while they are valid a failure to
--- renew them changes nothing. Secrets stay out of the provider's fields and of every message.
+-- in the background where there are tasks, by one asker at a time; while they are valid a failure
+-- to renew them changes nothing. Secrets stay out of the provider's fields and of every message.
 local aws_settings = require "aws_settings"
 local sources = require "credential_sources"
 
@@ -80,8 +80,8 @@ end
 local function fetch_now(self)
   local state = private[self]
   state.flight = true
-  local landing <close> = setmetatable({}, { __close = function() state.flight = false end }) -- luacheck: ignore
   local keys, message, code, source = call_source(self)
+  state.flight = false
   local now = state.clock()
   if not keys then
     state.not_before, state.message, state.code = now + AGAIN, message, code

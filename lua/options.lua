@@ -12,7 +12,8 @@ local shared = {
   scripts = { kind = "path", help = "directory of the scripts (app.lua and what it requires)" },
   bucket = { kind = "text", env = "BUCKET_NAME",
     help = "bucket: a name is S3's; a value with a / or a leading . is a directory" },
-  console = { kind = "path", help = "path of the console's Unix socket" },
+  console = { kind = "path", help = "path of the console's Unix socket; none: no console (default: "
+    .. "anomalyd/console.sock in $XDG_RUNTIME_DIR or /run, or /tmp/anomalyd-UID/console.sock)" },
   ["log-level"] = { kind = "choice", choices = { "debug", "info", "warning", "error", "critical" },
     default = "info", help = "least level that is logged" },
   ["log-format"] = { kind = "choice", choices = { "text", "json" }, default = "text",
@@ -70,6 +71,9 @@ local commands = {
     options = with("console bucket scripts", {
       e = { kind = "text", short = true, env = false,
         help = "run this code, print the result, end" },
+      write = { kind = "flag", env = false,
+        help = "with --bucket: let the session change the bucket" },
+      serve = { kind = "integer", env = false, hidden = true },
     }),
   },
   score = {
@@ -156,7 +160,7 @@ end
 local function option_names(command)
   local names = {}
   for name, option in pairs(command.options) do
-    names[#names + 1] = (option.short and "-" or "--") .. name
+    if not option.hidden then names[#names + 1] = (option.short and "-" or "--") .. name end
   end
   table.sort(names)
   return names
@@ -267,7 +271,9 @@ function options.help(topic)
   local names = {}
   for name in pairs(command.options) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do add(describe(name, command.options[name])) end
+  for _, name in ipairs(names) do
+    if not command.options[name].hidden then add(describe(name, command.options[name])) end
+  end
   return table.concat(out)
 end
 

@@ -46,6 +46,13 @@ end
 
 local retry_later, start_ready
 
+--- Go on with the newest generation's code, so that an old one is not kept by a queue that is never
+-- empty.
+local function go_on(state, context)
+  local newest = context.current()
+  if newest == context then start_ready(state, context) else newest.start_ready() end
+end
+
 local function run(state, item, context)
   local ok, result, message, code = xpcall(context.process, debug.traceback, item)
   state.running = state.running - 1
@@ -62,7 +69,7 @@ local function run(state, item, context)
     end
   end
   state.changed:fire()
-  start_ready(state, context.current())
+  go_on(state, context)
 end
 
 --- Start waiting batches while there is room. `context` is the current generation's.
@@ -87,7 +94,7 @@ function retry_later(state, item, context, message, code)
   task.spawn(function()
     task.sleep(pause)
     push(state, item)
-    start_ready(state, context.current())
+    go_on(state, context)
   end)
 end
 

@@ -150,7 +150,8 @@ function score.run(given, fail)
   if not result then return fail(1, problem) end
   warn(result.batch)
   local json = built.require("json")
-  local outputs = { { given.output or "-", function(file) return result.batch.frame:save(file) end },
+  local function save(file) return result.batch.frame:save(file) end
+  local outputs = { { given.output or "-", save },
     { given.save_baseline, text_writer(result.baseline) },
     { given.summary, text_writer(json.encode(result.summary, { indent = 2 })) } }
   for _, output in ipairs(outputs) do

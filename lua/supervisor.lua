@@ -70,7 +70,9 @@ end
 
 --- A reload is over, well or not.
 function supervisor.reloaded(shared)
-  if ready then say({ ready = true, status = supervisor.line(shared) }) end
+  if ready and not shared.draining then
+    say({ ready = true, status = supervisor.line(shared) })
+  end
 end
 
 --- The end begins; it may take as long as the drain timeout says.

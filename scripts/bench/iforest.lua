@@ -8,7 +8,7 @@
 -- random_state=42), one thread), where python3 has it. Times are CPU milliseconds, medians; the
 -- threads' are of the clock on the wall. Ours is timed before and after scikit-learn and the worse
 -- median counts. `quick` leaves out the largest size.
-package.cpath = "build/lua/?.so;" .. package.cpath
+package.cpath = package.cpath .. ";build/lua/?.so"
 local column = require "column"
 local iforest = require "iforest"
 
@@ -19,7 +19,14 @@ local SIZES = {
   { rows = 1000000, columns = 4, times = 5 },
 }
 local TREES = 100
-local python = os.getenv("PYTHON") or "python3"
+
+--- A Python that has scikit-learn, or nil.
+local function find_python()
+  for _, name in ipairs { os.getenv("PYTHON") or "python3", "/usr/bin/python3" } do
+    if os.execute(name .. " -c 'import sklearn' 2>/dev/null") then return name end
+  end
+end
+local python = find_python()
 
 local SKLEARN = [[
 import sys, time
@@ -69,7 +76,9 @@ local function cpu(times, call)
   return median(took)
 end
 
-local function now()
+--- Seconds on the wall: luasocket's clock, or that of date.
+local has_socket, socket = pcall(require, "socket")
+local now = has_socket and socket.gettime or function()
   local pipe = assert(io.popen("date +%s.%N"))
   local text = pipe:read("a")
   pipe:close()
@@ -89,6 +98,7 @@ local function wall(times, call)
 end
 
 local function sklearn(size)
+  if not python then return nil end
   local name = os.tmpname()
   local file = assert(io.open(name, "w"))
   file:write(SKLEARN)

@@ -59,10 +59,10 @@ tries=0
 until curl -fsS "http://127.0.0.1:$port/health" 2>/dev/null; do
     tries=$((tries + 1))
     kill -0 "$child" 2>/dev/null || { echo "fresh: make run ended by itself" >&2; exit 1; }
-    [ "$tries" -lt 900 ] || { kill "$child"; echo "fresh: nothing at :$port after 900 s" >&2; exit 1; }
+    [ "$tries" -lt 900 ] || { kill -KILL "$child"; echo "fresh: nothing at :$port after 900 s" >&2; exit 1; }
     sleep 1
 done
 echo
-kill "$child"
+kill -KILL "$child" # unshare, which takes all processes inside with it
 wait "$child" || :
 echo "fresh: $dist serves after $tries s"

@@ -88,6 +88,7 @@ describe("the reference's results", function()
   it("are ours in every case of the grid and the sequence", function()
     local compared = 0
     for _, case in ipairs(cases) do compared = compared + check_case(case) end
-    assert.is_true(#cases >= 50 and compared > 50000, ("%d cases, %d cells"):format(#cases, compared))
+    assert.is_true(#cases >= 50, #cases .. " cases")
+    assert.is_true(compared > 50000, compared .. " cells")
   end)
 end)

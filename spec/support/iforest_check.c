@@ -18,6 +18,7 @@
 #include "core/iforest.h"
 #include "core/iforest_draws.h"
 #include "core/iforest_parts.h"
+#include "core/iforest_power.h"
 #include "core/iforest_sample.h"
 #include "core/order.h"
 #include "core/rng.h"
@@ -290,6 +291,27 @@ static void check_made(size_t rows, size_t columns, int kind, uint32_t seed, siz
     frame_free(&f);
 }
 
+/* The quick powers against the C library's. */
+static void check_powers(void)
+{
+#if defined(__x86_64__)
+    enum { RUN = 509 };
+    struct mt19937 g;
+    double wanted[RUN];
+    double found[RUN];
+
+    mt19937_seed(&g, 9);
+    for (int i = 0; i < 4000 && iforest_path_usable(IFOREST_AVX512); i++) {
+        for (int k = 0; k < RUN; k++)
+            wanted[k] = found[k] =
+                mt19937_double(&g) * (i % 9 == 0 ? 90 : 3) + (i % 2 == 0 ? 0.3 : 0);
+        iforest_power(wanted, RUN, 1.25);
+        iforest_power_avx512(found, RUN, 1.25);
+        expect(memcmp(wanted, found, sizeof wanted) == 0, "powers of run %d differ", i);
+    }
+#endif
+}
+
 static void check_paths(void)
 {
     static const size_t columns[] = {1, 2, 3, 4, 7, 11, 15, 20, 23, 31, 63, 70};
@@ -306,6 +328,7 @@ static void check_paths(void)
     }
     check_made(3000, 1, 0, seed++, 0, 700); /* more thresholds than 16 bits hold */
     check_made(26000, 3, 0, seed++, 0, 10);
+    check_powers();
 }
 
 /* Read the next number of a line; 0 at its end. */

@@ -17,7 +17,7 @@ function program.start(command)
   return self
 end
 
---- The path of a program built by `make spec-programs`: of the same build as the program under test.
+--- The path of a program built by `make spec-programs`: of the build of the program under test.
 function program.built(name)
   local build = (os.getenv("ANOMALYD_PROGRAM") or ""):match("^(.+)/[^/]+$")
   return (build or os.getenv("ANOMALYD_BUILD") or "build") .. "/spec/" .. name

@@ -81,7 +81,7 @@ osd class default list = *
 osd memory target = 939524096
 [client.rgw.a]
 rgw data = $dir/rgw
-rgw frontends = beast endpoint=127.0.0.1:$port
+rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw thread pool size = 32
 rgw enable usage log = false
 rgw enable quota threads = false

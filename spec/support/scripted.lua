@@ -10,7 +10,8 @@ local PROGRAM = (os.getenv("ANOMALYD_BUILD") or "build") .. "/spec/scripted_serv
 
 local REASONS = { [200] = "OK", [204] = "No Content", [206] = "Partial Content" }
 
---- An answer. `headers` = {{name, value}, ...}. `options`: `how` ("send", "close", "stall"), `cut`
+--- An answer. `headers` = {{name, value}, ...}. `options`: `how` ("send", "close", "stall",
+-- "hold": with the next that is not held), `cut`
 -- (send only so many bytes of the body, then close), `length` (false: no Content-Length).
 function scripted.answer(status, headers, body, options)
   options = options or {}

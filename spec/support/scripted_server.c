@@ -9,6 +9,7 @@
  *   send    send the bytes and keep the connection
  *   close   send the bytes and close
  *   stall   send the bytes and then nothing more, leaving the connection open
+ *   hold    send the bytes when the next answer of another kind is sent
  *
  * So a cut body is "close" with fewer bytes than its Content-Length names. The script is read anew
  * for each request: a spec may append to it. What was received goes into LOG: for each request
@@ -29,6 +30,8 @@ struct connection {
     int fd;
     int number;
     char stalled;
+    char *held;
+    size_t held_len;
 };
 
 static struct connection connections[MOST_CONNECTIONS];
@@ -140,8 +143,28 @@ static char *find_answer(int n, char how[16], size_t *len)
     return answer;
 }
 
+static void hold(struct connection *c, const char *answer, size_t len)
+{
+    c->held = malloc(len + 1);
+    if (c->held == NULL)
+        die("hold");
+    memcpy(c->held, answer, len);
+    c->held_len = len;
+}
+
+static void release_held(void)
+{
+    for (int i = 0; i < n_connections; i++) {
+        if (connections[i].held != NULL)
+            write_all(connections[i].fd, connections[i].held, connections[i].held_len);
+        free(connections[i].held);
+        connections[i].held = NULL;
+    }
+}
+
 static void drop(int i)
 {
+    free(connections[i].held);
     close(connections[i].fd);
     connections[i] = connections[--n_connections];
 }
@@ -160,7 +183,12 @@ static void serve(int i)
         char *answer = find_answer(n_requests++, how, &len);
 
         record(c->number, head, head_len, body, body_len);
-        write_all(c->fd, answer, len);
+        if (strcmp(how, "hold") == 0) {
+            hold(c, answer, len);
+        } else {
+            release_held();
+            write_all(c->fd, answer, len);
+        }
         free(answer);
     }
     free(head);
@@ -179,7 +207,7 @@ static void take_connection(int listener)
     if (fd < 0 || n_connections == MOST_CONNECTIONS)
         die("accept");
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    connections[n_connections++] = (struct connection){fd, ++n_accepted, 0};
+    connections[n_connections++] = (struct connection){fd, ++n_accepted, 0, NULL, 0};
 }
 
 int main(int argc, char **argv)

@@ -185,7 +185,8 @@ describe("container credentials", function()
     end
     for _, url in ipairs { "http://example.org/c", "http://127.0.0.1.example.org/",
       "http://localhost@example.org/",
-      "http://localhost:80@example.org/", "http://localhost\\@example.org/", "ftp://localhost/", "x" } do
+      "http://localhost:80@example.org/", "http://localhost\\@example.org/",
+      "ftp://localhost/", "x" } do
       assert.matches("AWS_CONTAINER_CREDENTIALS_FULL_URI",
         message_of { AWS_CONTAINER_CREDENTIALS_FULL_URI = url })
     end
@@ -399,6 +400,41 @@ describe("a provider", function()
       assert.equal("NoCredentials", select(3, from(function() return value end)))
     end
     assert.error_matches(function() credentials.static {} end, "incomplete")
+  end)
+
+  it("is asked by many, but asks once", function()
+    local has_task, task = pcall(require, "task")
+    if not has_task then return pending("only the host has tasks") end
+    local asked, failing = 0, false
+    local provider = credentials.from(function()
+      asked = asked + 1
+      task.sleep(0.05)
+      if failing then return nil, "out of order", "NoCredentials" end
+      return { access_key_id = "A", secret_access_key = SECRET, session_token = "t" .. asked,
+        expires = NOW + 3600 }
+    end, { clock = function() return NOW end })
+    local function all(fn)
+      local results, left, done = {}, 8, task.signal()
+      for i = 1, 8 do
+        task.spawn(function()
+          local keys, _, code = fn()
+          results[i] = keys and keys.session_token or code
+          left = left - 1
+          done:fire()
+        end)
+      end
+      while left > 0 do done:wait(1) end
+      return results
+    end
+    local function same(value) return { value, value, value, value, value, value, value, value } end
+    assert.same(same "t1", all(function() return provider:get() end))
+    assert.equal(1, asked)
+    local stale = provider:get()
+    assert.same(same "t2", all(function() return provider:renew(stale) end))
+    assert.equal(2, asked)
+    failing, stale = true, provider:get()
+    assert.same(same "NoCredentials", all(function() return provider:renew(stale) end))
+    assert.equal(3, asked)
   end)
 
   it("shows nothing secret", function()

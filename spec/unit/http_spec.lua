@@ -88,6 +88,33 @@ describe("http.request", function()
     assert.is_nil(message:find("password", 1, true))
   end)
 
+  it("speaks TLS only with whom it can trust", function()
+    local path = os.tmpname()
+    assert(os.execute(("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost " ..
+      "-addext subjectAltName=DNS:localhost -keyout %s.key -out %s.pem 2>/dev/null"):format(path,
+      path)))
+    local pipe = assert(io.popen(("echo $$; exec openssl s_server -accept 127.0.0.1:0 -www " ..
+      "-cert %s.pem -key %s.key -naccept 4 2>/dev/null"):format(path, path)))
+    local pid = pipe:read("l")
+    local port
+    repeat port = pipe:read("l"):match("^ACCEPT .*:(%d+)$") until port
+    local function get(host, ca_file)
+      return http.get("https://" .. host .. ":" .. port .. "/", { ca_file = ca_file, timeout = 5 })
+    end
+    local trusted = get("localhost", path .. ".pem")
+    local _, message, unknown = get("localhost")
+    local other_name = select(3, get("127.0.0.1", path .. ".pem"))
+    local plain = select(3, http.get("http://127.0.0.1:" .. port .. "/", { timeout = 5 }))
+    os.execute("kill " .. pid)
+    pipe:close()
+    os.execute(("rm -f %s %s.key %s.pem"):format(path, path, path))
+    assert.equal(200, trusted and trusted.status)
+    assert.equal("TlsFailed", unknown)
+    assert.matches("certificate", message)
+    assert.equal("TlsFailed", other_name)
+    assert.equal("Cut", plain)
+  end)
+
   it("raises for the programmer's errors", function()
     local function refuses(pattern, options)
       assert.error_matches(function() http.request(options) end, pattern)

@@ -10,7 +10,7 @@
  *   host.now() -> seconds, never jumps  host.time() -> seconds since 1970
  *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
  *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
- *   host.is_terminal(0 | 1 | 2)         host.pid() -> number
+ *   host.is_terminal(0 | 1 | 2)         host.pid() -> number     host.uid() -> number
  *   host.notify{ready, reloading, stopping = boolean, status = text, extend = seconds}
  *       -> true when a service manager listens, false when none does | nil, message, code
  *   host.make_directory(path) -> true (also when it is there) | nil, message
@@ -272,6 +272,12 @@ static int l_pid(lua_State *L)
     return 1;
 }
 
+static int l_uid(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)geteuid());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"exit", l_exit},
     {"on_signal", l_on_signal},
@@ -286,6 +292,7 @@ static const luaL_Reg functions[] = {
     {"notify", l_notify},
     {"is_terminal", l_is_terminal},
     {"pid", l_pid},
+    {"uid", l_uid},
     {"make_directory", l_make_directory},
     {NULL, NULL},
 };

@@ -4,6 +4,7 @@
 #include "run/log.h"
 
 #include <lauxlib.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 enum { HOOK_COUNT = 100000, NAME_MAX_LEN = 64 };
 
 #define TASKS_KEY "anomalyd.tasks"
+
+/* Twice the seconds that a script has for its cleaning up after it was ended. */
+#define MOST_GRACE 0.2
 
 struct task {
     struct task *next_ready;
@@ -23,6 +27,7 @@ struct task {
     bool cancelled;
     int nargs;          /* for the first resume; later ones carry nothing */
     struct wait *waits; /* NULL while ready or running */
+    int heeds;          /* what can be read from here interrupts it; -1: nothing */
     double born;
     task_end end;
     void *ctx;
@@ -246,24 +251,45 @@ void task_cancel(struct tasks *tasks, struct task *task)
 
 /* ---- running ---- */
 
+void task_heed(struct task *task, int fd)
+{
+    task->heeds = fd;
+}
+
+/* Lua has this thread while it computes, so the loop cannot read an interrupt: look for it. */
+static bool is_interrupted(const struct task *task)
+{
+    struct pollfd p = {task->heeds, POLLIN, 0};
+
+    return task->heeds >= 0 && poll(&p, 1, 0) > 0;
+}
+
 /* The runaway guard. The first error may be caught and reported, within half a slice more; after
  * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     struct tasks *tasks = tasks_of(L);
     double now = loop_now();
+    bool interrupted;
 
     (void)ar;
-    if (tasks->current == NULL || now < tasks->deadline)
+    if (tasks->current == NULL)
+        return;
+    interrupted = !tasks->overran && is_interrupted(tasks->current);
+    if (now < tasks->deadline && !interrupted)
         return;
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     else
-        tasks->deadline = now + tasks->slice / 2;
+        tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
     tasks->overran = true;
     /* In a hook the script's own function is level 0. */
     luaL_where(L, 0);
-    lua_pushfstring(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+    if (interrupted)
+        lua_pushliteral(L, "interrupted");
+    else
+        lua_pushfstring(L, "script ran too long: %d ms without waiting",
+                        (int)(tasks->slice * 1000));
     lua_concat(L, 2);
     lua_error(L);
 }
@@ -400,6 +426,7 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
     task->nargs = nargs;
     task->anchor = anchor;
     task->id = ++tasks->last_id;
+    task->heeds = -1;
     task->born = loop_now();
     task->end = end;
     task->ctx = ctx;

@@ -133,7 +133,7 @@ static int set_body(struct exchange *x, const struct exchange_request *request)
         x->private->body = malloc(request->body_len);
         if (x->private->body == NULL)
             return -1;
-        memcpy(x->private->body, request->body, request->body_len);
+        memcpy(x->private->body, body, request->body_len);
         body = x->private->body;
     }
     curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
@@ -331,14 +331,25 @@ static void say_failure(struct exchange *x, CURLcode code)
                  p->detail[0] != '\0' ? p->detail : curl_easy_strerror(code));
 }
 
+/* Did curl give up on a header line that is longer than it ever takes? */
+static bool line_too_long(const struct exchange *x, CURLcode code)
+{
+    bool limit = code == CURLE_OUT_OF_MEMORY; /* so said curl before 8.6 */
+
+#if CURL_AT_LEAST_VERSION(8, 6, 0)
+    limit = limit || code == CURLE_TOO_LARGE;
+#endif
+    return limit && x->sends > 0 && !x->private->headers.ended;
+}
+
 void exchange_finish(struct exchange *x, CURLcode code)
 {
     long status = 0;
 
     x->headers = x->private->headers.list;
     x->n_headers = x->private->headers.n;
-    if (code == CURLE_OUT_OF_MEMORY && x->sends > 0 && !x->private->headers.ended)
-        x->private->headers_too_large = true; /* curl's own limit for one line */
+    if (line_too_long(x, code))
+        x->private->headers_too_large = true;
     if (code == CURLE_OK && !x->private->headers.ended)
         code = CURLE_PARTIAL_FILE; /* closed in the middle of the headers */
     if (code != CURLE_OK) {

@@ -45,10 +45,15 @@ static void trim(const char **text, size_t *n)
     }
 }
 
-/* A terminated copy that ends at the first NUL, so that strlen tells the truth about it. */
 static char *copy(const char *text, size_t n)
 {
-    return strndup(text, n);
+    char *made = malloc(n + 1);
+
+    if (made == NULL)
+        return NULL;
+    memcpy(made, text, n);
+    made[n] = '\0';
+    return made;
 }
 
 static int grow(struct headers *h)
