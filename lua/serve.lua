@@ -1,5 +1,6 @@
 --- serve (kernel): the service's life: open the bucket, build the first generation, listen, watch,
 -- reload, reconcile, and drain when told to stop.
+local config = require("config")
 local console = require("console")
 local host = require("host")
 local reload = require("reload")
@@ -171,6 +172,7 @@ function serve.run(options, fail)
   host.log_setup({ level = options.log_level, json = options.log_format == "json" })
   host.configure({ workers = options.workers, slice = options.script_slice,
     lua_memory = options.lua_memory })
+  for _, text in ipairs(config.strangers()) do host.log("warning", text) end
   supervisor.starting(options)
   local scripts, message = scripts_dir.find(options.scripts)
   if not scripts then return fail(2, message) end
