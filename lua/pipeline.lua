@@ -156,7 +156,8 @@ function pipeline.process(item, context)
   local raw, message, code = context.store:get(item.key, { limit = context.max_bytes })
   if not raw then
     if code == "NoSuchKey" then
-      context.log("info", "batch gone before it was read", { key = item.key })
+      context.log("info", "batch gone before it was read", { key = item.key,
+        request_id = item.request_id })
       return "gone"
     end
     if HOPELESS[code] then return give_up(item, context, nil, message, code) end

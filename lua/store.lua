@@ -29,6 +29,12 @@ function store.open(name, options)
   return { kind = "s3", name = name, bucket = client }
 end
 
+local function note(metrics, operation, began, result, code)
+  metrics.count("anomalyd_store_requests_total",
+    { operation = operation, status = result and "ok" or code or "error" })
+  metrics.observe("anomalyd_store_request_seconds", { operation = operation }, host.now() - began)
+end
+
 local function measured(handle, metrics, operation)
   local bucket = handle.bucket
   local gather = operation == "put" and handle.put
@@ -40,10 +46,20 @@ local function measured(handle, metrics, operation)
     else
       result, message, code = bucket[operation](bucket, ...)
     end
-    metrics.count("anomalyd_store_requests_total",
-      { operation = operation, status = result and "ok" or code or "error" })
-    metrics.observe("anomalyd_store_request_seconds", { operation = operation }, host.now() - began)
+    note(metrics, operation, began, result, code)
     return result, message, code
+  end
+end
+
+--- The iterator over a list's pages, each page counted as the request that it is.
+local function measured_list(handle, metrics, options)
+  local next_page, state, control = handle.bucket:list(options)
+  return function()
+    local began = host.now()
+    local page, message, code = next_page(state, control)
+    control = page
+    if page ~= nil then note(metrics, "list", began, page, code) end
+    return page, message, code
   end
 end
 
@@ -54,8 +70,11 @@ function store.counted(handle, metrics)
   for _, operation in ipairs({ "get", "put", "head", "delete" }) do
     face[operation] = measured(handle, metrics, operation)
   end
-  function face.list(_, options) return handle.bucket:list(options) end
+  function face.list(_, options) return measured_list(handle, metrics, options) end
   return face
 end
+
+--- What an S3 bucket says of itself (s3.lua's info); nil for a directory.
+function store.info(handle) return handle.kind == "s3" and handle.bucket:info() or nil end
 
 return store
