@@ -132,7 +132,7 @@ describe("the help", function()
     local text = options.help("serve")
     assert.truthy(text:find("--port N", 1, true))
     assert.truthy(text:find("(default: 8000) [ANOMALYD_PORT]", 1, true))
-    assert.truthy(text:find("[BUCKET_NAME]", 1, true))
+    assert.truthy(text:find("[BUCKET_NAME or ANOMALYD_BUCKET]", 1, true))
     assert.truthy(options.help("repl"):find("\n  -e TEXT", 1, true))
     assert.is_nil(options.help("repl"):find("--serve", 1, true))
     for _, name in ipairs({ "serve", "repl", "score", "check" }) do
