@@ -99,6 +99,8 @@ function queue.accept(state, event, context)
   if item then
     if item.state == "running" and not (event.etag and event.etag == item.etag) then
       item.again = event
+    elseif event.etag ~= item.hint then
+      item.hint = nil -- two contents were told: the object is read
     end
     return "known"
   end
@@ -107,7 +109,7 @@ function queue.accept(state, event, context)
     return nil, ("the queue holds %d batches, its limit"):format(state.limit), "QueueFull"
   end
   item = { key = event.key, request_id = event.request_id, source = event.source,
-    accepted = context.time(), attempts = 0 }
+    hint = event.etag, accepted = context.time(), attempts = 0 }
   state.by_key[event.key] = item
   push(state, item)
   start_ready(state, context)

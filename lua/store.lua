@@ -2,6 +2,7 @@
 --
 -- A bucket's kind follows from its name: with a `/` or a leading `.` it is a directory, else S3.
 -- Both have get, put, head, delete and list with the same arguments, answers and codes.
+local faults = require("faults")
 local host = require("host")
 
 local store = {}
@@ -36,14 +37,29 @@ local function measured(handle, metrics, operation)
   end
 end
 
+--- Each page of a list is a request.
+local function measured_list(bucket, metrics, options)
+  local pages, message, code = bucket:list(options)
+  if not pages then return nil, message, code end
+  return function()
+    local began = host.now()
+    local page, why, why_code = pages()
+    metrics.count("anomalyd_store_requests_total",
+      { operation = "list", status = page == false and (why_code or "error") or "ok" })
+    metrics.observe("anomalyd_store_request_seconds", { operation = "list" }, host.now() - began)
+    return page, why, why_code
+  end
+end
+
 --- A face of an open bucket that counts what is asked of it; one for each generation.
 function store.counted(handle, metrics)
   local face = { kind = handle.kind, name = handle.name, path = handle.path,
     bucket = handle.bucket }
+  local counted = { bucket = faults.around(handle.bucket) }
   for _, operation in ipairs({ "get", "put", "head", "delete" }) do
-    face[operation] = measured(handle, metrics, operation)
+    face[operation] = measured(counted, metrics, operation)
   end
-  function face.list(_, options) return handle.bucket:list(options) end
+  function face.list(_, options) return measured_list(counted.bucket, metrics, options) end
   return face
 end
 
