@@ -17,8 +17,9 @@
 -- ledger.
 --
 -- A mark is dropped at a later write, once its summary is durable: by finished() for our own, by
--- settle() for those that an ended process left. A mark that nobody can finish any more (its input
+-- settle() for those that an ended process left. A mark that nobody will finish any more (its input
 -- was replaced or removed between count and summary) is dropped when it was so for a good while.
+-- spec/model/once.pml is a model of all this, which spin checks.
 --
 -- The state is a plain table that outlives a generation; entries carry the functions of their own.
 local baseline = require("baseline")
@@ -33,8 +34,10 @@ local step = {}
 
 local SIDE_BY_SIDE = 32
 local PATIENCE = 3        -- attempts before one batch's trouble is its own
-local ORPHAN_SECONDS = 900 -- a mark without an input or a summary is kept so long,
-local CROWDED_SECONDS = 60 -- and so long when the ledger is full
+-- A mark without an input or a summary is kept so long; a batch that was read longer ago than the
+-- second time asks the bucket whether its input is still the one that was read. So nobody can count
+-- again what such a mark stood for: a request ends well within the difference.
+local ORPHAN_SECONDS, FRESH_SECONDS = 900, 300
 
 --- A fresh state.
 function step.new()
@@ -151,9 +154,10 @@ local function postpone(state, group, first)
 end
 
 --- What the bucket says of each entry: entry.found = {standing} or {nil, message, code}.
-local function look(state, group, current)
+local function look(state, group, current, context)
   local unknown = {}
   for _, entry in ipairs(group) do
+    entry.uncertain = entry.uncertain or context.now() - entry.read_at > FRESH_SECONDS
     local standing = state.verified == current.epoch and not entry.uncertain and entry.quick()
     entry.found = standing and { standing } or nil
     if not standing then unknown[#unknown + 1] = entry end
@@ -253,7 +257,7 @@ local CONFLICT = { PreconditionFailed = true, ConditionalRequestConflict = true,
 local function attempt(state, group, context, patient)
   local current, message, code = step.load(state, context)
   if not current then return nil, message, code end
-  local asked, problem = look(state, group, current)
+  local asked, problem = look(state, group, current, context)
   if not asked then return nil, problem, "ScriptError" end
   local away, why, why_code = all_failed(group)
   if away and patient then return nil, why, why_code end
@@ -358,9 +362,11 @@ end
 
 --- Wait for this batch's turn and enter the baseline. What is counted is in flight until finished()
 -- or left() is called.
--- @param entry {turn, mark, quick, look, update}:
+-- @param entry {turn, mark, read_at, quick, look, update}:
+--   read_at: context.now() before the input was read
 --   look(uncertain) -> {kind = "open" | "duplicate" | "superseded", ...} | nil, message, code asks
---     the bucket how the batch stands; `uncertain`: an earlier write may have counted it unseen
+--     the bucket how the batch stands; `uncertain`: it must ask for the input too, since an earlier
+--     write may have counted the batch unseen, or it was read long ago
 --   quick() -> the same from the verified index, or nil when the bucket must be asked
 --   update(object, now) -> object after, object to score with
 -- @return {kind = "counted" | "counted before", baseline, standing}, {kind = "duplicate", summary},
@@ -398,8 +404,6 @@ end
 -- @param open {mark = true}: the input is there, and will be scored; nil: not looked for
 -- @param now seconds
 function step.settle(state, done, open, now, context)
-  local full = state.cached and carried(state, state.cached.marks) >= ledger.limit
-  local patience = full and CROWDED_SECONDS or ORPHAN_SECONDS
   for _, mark in ipairs(step.foreign(state)) do
     local since = state.orphans[mark]
     if done[mark] then
@@ -408,7 +412,7 @@ function step.settle(state, done, open, now, context)
       state.orphans[mark] = open and nil or since
     elseif not since then
       state.orphans[mark] = now
-    elseif now - since >= patience then
+    elseif now - since >= ORPHAN_SECONDS then
       state.droppable[mark] = true
       context.log("info", "a batch was counted and then replaced or removed before it was scored",
         { mark = mark })

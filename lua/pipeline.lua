@@ -199,10 +199,10 @@ local function prepare(context, raw)
   return self
 end
 
-local function superseded(item, context, mark)
+--- Was it counted, its mark stays in the ledger until nobody can hold the old content any more.
+local function superseded(item, context)
   context.log("info", "batch replaced or removed before it was scored", { key = item.key,
     request_id = item.request_id })
-  step.finished(context.baseline_state, mark, context)
   return "gone"
 end
 
@@ -219,7 +219,7 @@ local function enter(self, item, context, turn, mark, etag)
   local began = context.now()
   turn.taken = true
   local outcome = step.enter(context.baseline_state, {
-    turn = turn.number, mark = mark,
+    turn = turn.number, mark = mark, read_at = item.began,
     quick = function() return quick_look(item, context, etag) end,
     look = function(uncertain) return look(item, context, name, etag, uncertain) end,
     update = function(object, now)
@@ -239,7 +239,7 @@ local function finish(self, item, context, turn, etag)
   local outcome = enter(self, item, context, turn, mark, etag)
   if outcome.kind == "error" then return nil, outcome.message, outcome.code end
   if outcome.kind == "duplicate" then return duplicate(item, context, mark, outcome.summary) end
-  if outcome.kind == "superseded" then return superseded(item, context, mark) end
+  if outcome.kind == "superseded" then return superseded(item, context) end
   if outcome.kind == "counted before" then
     -- What was left out of the baseline then is not known any more, but is what would be now.
     local _, _, unlearned, learned = learning.update(outcome.baseline, self, context.policy,
@@ -252,7 +252,7 @@ local function finish(self, item, context, turn, etag)
   local summary, message, code = publish(self, item, context, outcome, text, keys.name(item.key),
     etag)
   if summary == nil then return nil, message, code end
-  if not summary then return superseded(item, context, mark) end
+  if not summary then return superseded(item, context) end
   context.metrics.observe("anomalyd_batch_seconds", { step = "publish" }, context.now() - began)
   context.history.add(item.key, summary, message, text)
   step.finished(state, mark, context)
