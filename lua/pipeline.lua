@@ -281,8 +281,8 @@ local function note_content(item, object)
 end
 
 --- Process one batch.
--- @param item {key, request_id, attempts, hint = the etag an event told, or nil}; item.etag is set
---   to the content's
+-- @param item {key, request_id, attempts, hint = the etag an event told, or nil, after = the
+--   etag that was done just before, or nil}; item.etag is set to the content's
 function pipeline.process(item, context)
   local turn <close> = take_turn(context)
   item.began = context.now()
@@ -304,7 +304,9 @@ function pipeline.process(item, context)
   end
   note_content(item, raw)
   steps.at("read")
-  if context.history.is_done(item.key, raw.etag) then return known_already(context) end
+  if raw.etag == item.after or context.history.is_done(item.key, raw.etag) then
+    return known_already(context)
+  end
   local self, why, why_code, line = prepare(context, raw)
   if not self then
     if HOPELESS[why_code] then return give_up(item, context, raw.etag, why, why_code, line) end
