@@ -164,6 +164,8 @@ inline superseded(k)
 #endif
 }
 
+inline load() { cached = true; fresh[h] = true; marks = ledger; verified = false; held = false }
+
 inline drop_cache()
 {
     cached = false; fresh[h] = false; verified = false; held = false; marks = 0
@@ -390,12 +392,10 @@ end:
         j = 0
       }
     :: atomic {
-        grouped && (!cached || phase[0] == WAITING || phase[1] == WAITING) && !IN_GROUP(0) &&
-            !IN_GROUP(1) ->
+        grouped && !cached && !LOOKS(0) && !LOOKS(1) ->
 #endif
         if
-        :: !cached ->
-            cached = true; fresh[h] = true; marks = ledger; verified = false; held = false
+        :: !cached -> load()
         :: cached
         fi;
         for (j : 0 .. KEYS - 1) {
@@ -418,6 +418,8 @@ end:
         new = 0;
         note_open()
       }
+    /* Others than the group read the baseline too. */
+    :: atomic { !cached && !grouped -> load() }
     /* ---- the index is brought up to the bucket, and marks that others left are settled ---- */
     :: atomic {
         !looking_round && (index[0] != summary[0] || index[1] != summary[1] ||
