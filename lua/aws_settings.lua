@@ -82,7 +82,8 @@ local function merged_profile(config, shared, name)
 end
 
 --- Read the settings. `options.env(name)` stands for os.getenv, `options.profile` names a profile.
--- Returns {env, profile_name, profile, profile_found, region, ca_file, attempts, :endpoint(service)}.
+-- Returns {env, profile_name, profile, profile_found, region, ca_file, attempts} with the method
+-- endpoint(service).
 function aws_settings.load(options)
   options = options or {}
   local env = options.env or os.getenv

@@ -14,8 +14,8 @@ local function finite(x)
   return type(x) == "number" and x == x and math.abs(x) ~= math.huge
 end
 
---- One channel as read. One whose mean or M2 is no number (the service this replaces could write NaN
--- for good) keeps its count and is marked as poisoned: see learning.lua.
+--- One channel as read. One whose mean or M2 is no number (the service this replaces could write
+-- NaN for good) keeps its count and is marked as poisoned: see learning.lua.
 local function read_channel(value)
   local count = math.tointeger(value.count) or value.count
   if not finite(count) or count < 0 then count = 0 end

@@ -33,6 +33,7 @@ local together = require("together")
 local step = {}
 
 local SIDE_BY_SIDE = 32
+local RECOVER_LOOKS, RECOVER_SECONDS = 4, 2
 local PATIENCE = 3        -- attempts before one batch's trouble is its own
 -- A mark without an input or a summary is kept so long; a batch that was read longer ago than the
 -- second time asks the bucket whether its input is still the one that was read. So nobody can count
@@ -68,9 +69,13 @@ local function recover(state, found, why, context)
   if not put then return nil, message, code end
   -- What is between its count and its summary now must be seen by its summary.
   while next(state.inflight) do task.sleep(0.02) end
-  local result
-  result, message, code = rebuild.compute(context)
-  if not result then return nil, message, code end
+  local marks, result = ledger.parse((found.metadata or {})[ledger.metadata]), nil
+  for _ = 1, RECOVER_LOOKS do
+    result, message, code = rebuild.compute(context)
+    if not result then return nil, message, code end
+    if rebuild.uncovered(result, marks) == 0 then break end
+    task.sleep(RECOVER_SECONDS) -- another host may be about to write their summaries
+  end
   put, message, code = context.store:put(keys.baseline, baseline.format(result.object),
     { if_match = found.etag, content_type = "application/json" })
   if not put then return nil, message, code end
@@ -335,6 +340,12 @@ local function run(state, context)
       state.aborted = true
       return
     end
+    local newest = context.current()
+    if newest ~= context then
+      -- An old generation is not kept by a step that is never idle.
+      task.spawn(newest.run_step)
+      return
+    end
   end
 end
 
@@ -345,6 +356,9 @@ function kick(state, context)
   state.busy = true
   task.spawn(run, state, context)
 end
+
+--- Carry out what is ready, if nobody is at it. Does not wait.
+function step.resume(state, context) kick(state, context) end
 
 -- ---- for the pipeline ----
 

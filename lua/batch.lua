@@ -113,19 +113,13 @@ local function forget_scores(self)
   end
 end
 
---- Add the scores to the frame.
+--- Add the scores to the frame, whose text is then the scored file.
 -- @param detect scripts/detect.lua's function
--- @return the scored file's text
 function batch.score(self, baseline, policy, detect)
   forget_scores(self)
-  local anomaly = detect(self, baseline, policy)
-  self.anomaly_count = column.count(anomaly)
   self.flagged = {}
-  for _, name in ipairs(self.channels) do
-    local _, flag = require("zscore")(self.columns[name], name, baseline.channels[name], policy)
-    self.flagged[name] = column.count(flag)
-  end
-  return self.frame:format()
+  self.anomaly_count = column.count(detect(self, baseline, policy))
+  self.forest = nil
 end
 
 local function bad_cells(self)

@@ -152,7 +152,8 @@ end
 
 function sources.web_identity(settings)
   local env, profile = settings.env, settings.profile
-  local path = text_of(env "AWS_WEB_IDENTITY_TOKEN_FILE") or text_of(profile.web_identity_token_file)
+  local path = text_of(env "AWS_WEB_IDENTITY_TOKEN_FILE") or
+    text_of(profile.web_identity_token_file)
   if not path then return nil end
   local role = text_of(env "AWS_ROLE_ARN") or text_of(profile.role_arn)
   if not role then return fail("AWS_WEB_IDENTITY_TOKEN_FILE is set but AWS_ROLE_ARN is not") end
@@ -185,7 +186,9 @@ local function container_url(env)
   local url = text_of(env "AWS_CONTAINER_CREDENTIALS_FULL_URI")
   if not url then return nil end
   local scheme, rest = url:match("^(https?)://([^%s%c]+)$")
-  local host = rest and (rest:match("^(%[[^%]]*%])") or rest:match("^([^:/?#@]+)"))
+  -- The whole authority must be a host and perhaps a port: a user name before it would hide it.
+  local authority = rest and rest:match("^[^/?#]*"):gsub(":%d+$", "")
+  local host = authority and (authority:match("^%[[%x:]+%]$") or authority:match("^[%w%.%-]+$"))
   if not host then return fail("AWS_CONTAINER_CREDENTIALS_FULL_URI is not a http or https URL") end
   if scheme == "http" and not LOCAL_HOSTS[host] and not host:find("^127%.%d+%.%d+%.%d+$") then
     return fail("AWS_CONTAINER_CREDENTIALS_FULL_URI: http is for the container's own host only")
@@ -248,7 +251,8 @@ local function metadata_token(base, seconds, attempts)
     seconds, attempts)
   if not answer and code == "Timeout" then
     return fail("the instance metadata service does not answer within %g s: this is no EC2 " ..
-      "instance, or a container on one, whose instance then needs a metadata hop limit of 2", seconds)
+      "instance, or a container on one, whose instance then needs a metadata hop limit of 2",
+      seconds)
   end
   if not answer then return nil, "instance metadata: " .. message, code end
   if answer.status ~= 200 then
@@ -323,8 +327,8 @@ function sources.find(settings, options)
     if keys then return keys end
     if message then return nil, message, code end
   end
-  return fail("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, " ..
-    "or give the instance or container a role")
+  return fail("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or " ..
+    "AWS_PROFILE, or give the instance or container a role")
 end
 
 return sources

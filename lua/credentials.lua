@@ -6,9 +6,9 @@
 --   provider:renew(stale)   -> the same, other than `stale` (keys that the server refused)
 --   provider:describe()     -> {source, expires, message}  nothing secret
 --   provider:region()       -> the instance's region, where the keys are an instance's; else nil
--- `expires` is in seconds since 1970. Keys that expire are asked for anew from 15 minutes before, in
--- the background where there are tasks, by one asker at a time; while they are valid a failure to
--- renew them changes nothing. Secrets stay out of the provider's fields and of every message.
+-- `expires` is in seconds since 1970. Keys that expire are asked for anew from 15 minutes before,
+-- in the background where there are tasks, by one asker at a time; while they are valid a failure
+-- to renew them changes nothing. Secrets stay out of the provider's fields and of every message.
 local aws_settings = require "aws_settings"
 local sources = require "credential_sources"
 
@@ -16,7 +16,7 @@ local credentials = {}
 
 local ADVISORY = 15 * 60  -- seconds before expiry: time to renew
 local MANDATORY = 10 * 60 -- time to wait for it
-local AGAIN = 30          -- seconds after a failure before the next attempt, while the old ones hold
+local AGAIN = 30          -- seconds between a failure and the next attempt
 local GIVE_UP = 60        -- seconds to wait for somebody else's attempt
 
 local has_task, task = pcall(require, "task")
@@ -53,59 +53,68 @@ local function checked(keys)
     session_token = keys.session_token, expires = keys.expires }
 end
 
--- Expired keys from the instance's own service mean that it has an outage and that they are good for
--- longer; ask again after 10 minutes and a random while.
-local function renew_at(keys, now)
-  if not keys.expires then return math.huge end
-  if keys.expires <= now then return now + MANDATORY + math.random(120, 600) end
-  return keys.expires - ADVISORY
+-- When to ask again, and until when to use what is there. Expired keys from the instance's own
+-- service mean that it has an outage and that they are good for longer: ask again after 10 minutes
+-- and a random while.
+local function set_times(state, keys, now)
+  state.renew_at, state.good_until = math.huge, math.huge
+  if not keys.expires then return end
+  state.renew_at, state.good_until = keys.expires - ADVISORY, keys.expires
+  if keys.expires <= now then
+    state.renew_at = now + MANDATORY + math.random(120, 600)
+    state.good_until = state.renew_at
+  end
 end
 
--- One attempt. The flight flag falls however this ends.
+-- Call the source; what it raises is not passed on, because it may quote anything.
+local function call_source(self)
+  local ok, keys, message, code = pcall(private[self].fetch, self)
+  if not ok then return nil, "the source of the credentials raised an error", "NoCredentials" end
+  if not keys then return nil, message or "no credentials", code or "NoCredentials" end
+  local copy
+  copy, message, code = checked(keys)
+  return copy, message, code, copy and keys.source
+end
+
+-- One attempt, by one asker at a time.
 local function fetch_now(self)
   local state = private[self]
-  local flight <close> = setmetatable({}, { __close = function() state.flight = false end })
-  state.flight = flight ~= nil
-  local ok, keys, message, code, source = pcall(state.fetch, self)
-  if not ok then
-    keys, message, code = nil, "the source of credentials failed", "NoCredentials"
-  end
-  if keys then
-    source = keys.source
-    keys, message, code = checked(keys)
-  end
+  state.flight = true
+  local keys, message, code, source = call_source(self)
+  state.flight = false
   local now = state.clock()
   if not keys then
-    state.not_before = now + AGAIN
-    state.message = message
+    state.not_before, state.message, state.code = now + AGAIN, message, code
     return nil, message, code
   end
   self.source = source or self.source
   state.keys, state.message, state.not_before = keys, nil, 0
-  state.renew_at = renew_at(keys, now)
+  set_times(state, keys, now)
   return keys
 end
 
 -- Somebody else is asking: wait for the outcome.
 local function wait_for_flight(self)
   local state = private[self]
-  local waited = 0
+  local before, waited = state.keys, 0
   while state.flight and waited < GIVE_UP do
     task.sleep(0.02)
     waited = waited + 0.02
   end
-  if state.keys then return state.keys end
-  return nil, state.message or "the credentials did not come in time", "NoCredentials"
+  if state.keys ~= before then return state.keys end
+  return nil, state.message or "the credentials did not come in time",
+    state.code or "NoCredentials"
 end
 
 local function refresh(self)
-  if private[self].flight then return wait_for_flight(self) end
+  if private[self].flight and has_task then return wait_for_flight(self) end
   return fetch_now(self)
 end
 
 local function in_background(self)
+  if private[self].flight then return end
   private[self].flight = true
-  task.spawn(function() fetch_now(self) end)
+  task.spawn(fetch_now, self)
 end
 
 --- The keys to use now.
@@ -113,22 +122,25 @@ function Provider:get()
   local state = private[self]
   local keys, now = state.keys, state.clock()
   if not keys then return refresh(self) end
-  if now < state.renew_at or now < state.not_before then return keys end
-  local mandatory = keys.expires - now < MANDATORY
-  if not mandatory and has_task then
-    if not state.flight then in_background(self) end
+  if now < state.renew_at then return keys end
+  local good = now < state.good_until
+  if now < state.not_before then
+    if good then return keys end
+    return nil, state.message, state.code
+  end
+  if has_task and state.good_until - now > MANDATORY then
+    in_background(self)
     return keys
   end
   local fresh, message, code = refresh(self)
   if fresh then return fresh end
-  if keys.expires > state.clock() then return keys end
+  if good then return keys end
   return nil, message, code
 end
 
 --- Keys other than `stale`, which the server refused; nil, message, code when there are none.
 function Provider:renew(stale)
-  local state = private[self]
-  local keys = state.keys
+  local keys = private[self].keys
   if keys and keys.session_token ~= stale.session_token then return keys end
   if not stale.session_token then return nil, "static keys cannot be renewed", "NoCredentials" end
   local fresh, message, code = refresh(self)

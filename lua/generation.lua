@@ -4,22 +4,34 @@
 -- under scripts/ and lua/; C modules and the kernel (boot, coro, generation, host) are shared. It
 -- is built aside; whoever builds it decides whether it becomes the current one. Tasks that began on
 -- an older generation keep it alive until they end; then the collector takes it.
+local digest = require("digest")
+
 local generation = {}
 
 local kernel = { boot = true, coro = true, generation = true, host = true, task = true }
 
---- Where a module's file would be, and the name its chunk gets in tracebacks; nil when there is
--- none.
-local function find(dirs, name)
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("a")
+  if file then file:close() end
+  return text
+end
+
+--- What a file's content is known by; false when it cannot be read.
+function generation.mark(path)
+  local text = read(path)
+  return text and digest.md5(text) or false
+end
+
+--- A module's text and the name its chunk gets in tracebacks; nil when there is none. Notes in
+-- `seen` what every file was, also those that were not there.
+local function find(dirs, name, seen)
   local relative = name:gsub("%.", "/") .. ".lua"
   for _, dir in ipairs(dirs) do
     local path = dir.path .. "/" .. relative
-    local file = io.open(path, "r")
-    if file then
-      local text = file:read("a")
-      file:close()
-      return text, "@" .. dir.label .. "/" .. relative
-    end
+    local text = read(path)
+    seen[path] = text and digest.md5(text) or false
+    if text then return text, "@" .. dir.label .. "/" .. relative end
   end
 end
 
@@ -45,9 +57,9 @@ local LOADING = {}
 -- @param number the generation's number
 -- @param dirs list of {path =, label =}, searched in order
 -- @param print_line function(text): where print() goes
--- @return {number, env, loaded, require}
+-- @return {number, env, loaded, require, seen = {path = mark of what was read, or false}}
 function generation.new(number, dirs, print_line)
-  local self = { number = number, loaded = {} }
+  local self = { number = number, loaded = {}, seen = {} }
   local env = { generation = number }
 
   function self.require(name)
@@ -55,7 +67,7 @@ function generation.new(number, dirs, print_line)
     if loaded == LOADING then error(("loop of require() through '%s'"):format(name), 2) end
     if loaded ~= nil then return loaded end
     if kernel[name] then return require(name) end
-    local text, chunk = find(dirs, name)
+    local text, chunk = find(dirs, name, self.seen)
     if not text then return require(name) end
     self.loaded[name] = LOADING
     local fn, message = load(text, chunk, "t", env)
@@ -63,6 +75,10 @@ function generation.new(number, dirs, print_line)
       self.loaded[name] = nil
       error(message, 0)
     end
+    -- A module that raises is not left behind as if it were still loading.
+    local _ <close> = setmetatable({}, { __close = function()
+      if self.loaded[name] == LOADING then self.loaded[name] = nil end
+    end })
     local value = fn(name)
     if value == nil then value = true end
     self.loaded[name] = value
@@ -83,17 +99,10 @@ function generation.new(number, dirs, print_line)
   return self
 end
 
---- Build a generation: run `entry` (a module's name) in a new one.
--- @return generation with .value set to what the entry returned, or nil, message with traceback
-function generation.build(number, dirs, print_line, entry)
-  local self = generation.new(number, dirs, print_line)
-  local ok, value = xpcall(self.require, function(problem)
-    if type(problem) ~= "string" then return problem end
-    return debug.traceback(problem, 2)
-  end, entry)
-  if not ok then return nil, generation.tidy(tostring(value)) end
-  self.value = value
-  return self
+--- A message handler that adds a traceback to a text.
+function generation.trace(problem)
+  if type(problem) ~= "string" then return problem end
+  return debug.traceback(problem, 2)
 end
 
 --- A traceback without the frames of the kernel, which say nothing to a script's author.

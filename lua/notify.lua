@@ -45,8 +45,10 @@ function pinned.set(arn)
   return true
 end
 
+--- Gets certificates; those it has fetched are kept as long as this generation lives.
+local certificate
+
 local function dependencies(request)
-  local shared = context.shared
   local deps = {
     policy = context.handshake, http = http, now = host.time, pinned = pinned,
     insecure = context.options.insecure_sns or false, wait = task.sleep,
@@ -57,11 +59,8 @@ local function dependencies(request)
       context.metrics.count("anomalyd_sns_messages_total", { type = kind, result = result })
     end,
   }
-  -- Fetched certificates are kept as long as this generation lives.
-  if not shared.certificates or shared.certificates.generation ~= shared.generation then
-    shared.certificates = { generation = shared.generation, get = sns_flow.certificates(deps) }
-  end
-  deps.certificate = shared.certificates.get
+  certificate = certificate or sns_flow.certificates(deps)
+  deps.certificate = certificate
   return deps
 end
 

@@ -12,7 +12,8 @@ local shared = {
   scripts = { kind = "path", help = "directory of the scripts (app.lua and what it requires)" },
   bucket = { kind = "text", env = "BUCKET_NAME",
     help = "bucket: a name is S3's; a value with a / or a leading . is a directory" },
-  console = { kind = "path", help = "path of the console's Unix socket" },
+  console = { kind = "path", help = "path of the console's Unix socket; none: no console (default: "
+    .. "anomalyd/console.sock in $XDG_RUNTIME_DIR or /run, or /tmp/anomalyd-UID/console.sock)" },
   ["log-level"] = { kind = "choice", choices = { "debug", "info", "warning", "error", "critical" },
     default = "info", help = "least level that is logged" },
   ["log-format"] = { kind = "choice", choices = { "text", "json" }, default = "text",
@@ -70,6 +71,9 @@ local commands = {
     options = with("console bucket scripts", {
       e = { kind = "text", short = true, env = false,
         help = "run this code, print the result, end" },
+      write = { kind = "flag", env = false,
+        help = "with --bucket: let the session change the bucket" },
+      serve = { kind = "integer", env = false, hidden = true },
     }),
   },
   score = {
@@ -85,6 +89,26 @@ local commands = {
       channels = { kind = "text", env = false, help = "channels, with commas; or: auto" },
     }),
   },
+  redrive = {
+    usage = "redrive [options] KEY",
+    help = "score a batch that had failed (raw/NAME.csv) once more, also while a service runs",
+    arguments = { "key" },
+    options = with("bucket scripts workers log-level", {}),
+  },
+  reconcile = {
+    usage = "reconcile [options]",
+    help = "score what was missed, also while a service runs",
+    options = with("bucket scripts workers log-level", {
+      ["dry-run"] = { kind = "flag", env = false, help = "only say what would be done" },
+    }),
+  },
+  rebuild = {
+    usage = "rebuild [options]",
+    help = "compute the baseline from the summaries and compare it with the one that is kept",
+    options = with("bucket scripts log-level", {
+      write = { kind = "flag", env = false, help = "put it in the place of the one that is kept" },
+    }),
+  },
   check = {
     usage = "check [options]",
     help = "compile and validate the scripts, start nothing",
@@ -93,7 +117,7 @@ local commands = {
 }
 for name, option in pairs(limits) do commands.serve.options[name] = option end
 
-local order = { "serve", "repl", "score", "check" }
+local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check" }
 
 local function env_name(name, option)
   if option.env == false then return nil end
@@ -156,7 +180,7 @@ end
 local function option_names(command)
   local names = {}
   for name, option in pairs(command.options) do
-    names[#names + 1] = (option.short and "-" or "--") .. name
+    if not option.hidden then names[#names + 1] = (option.short and "-" or "--") .. name end
   end
   table.sort(names)
   return names
@@ -267,7 +291,9 @@ function options.help(topic)
   local names = {}
   for name in pairs(command.options) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do add(describe(name, command.options[name])) end
+  for _, name in ipairs(names) do
+    if not command.options[name].hidden then add(describe(name, command.options[name])) end
+  end
   return table.concat(out)
 end
 

@@ -247,7 +247,8 @@ local function finish(self, item, context, turn, etag)
     self.unlearned, self.learned = unlearned, learned
   end
   local began = context.now()
-  local text = batch.score(self, outcome.baseline, context.policy, context.detect)
+  batch.score(self, outcome.baseline, context.policy, context.detect)
+  local text = self.frame:format()
   steps.at("formatted")
   local summary, message, code = publish(self, item, context, outcome, text, keys.name(item.key),
     etag)

@@ -46,6 +46,13 @@ end
 
 local retry_later, start_ready
 
+--- Go on with the newest generation's code, so that an old one is not kept by a queue that is never
+-- empty.
+local function go_on(state, context)
+  local newest = context.current()
+  if newest == context then start_ready(state, context) else newest.start_ready() end
+end
+
 local function run(state, item, context)
   local ok, result, message, code = xpcall(context.process, debug.traceback, item)
   state.running = state.running - 1
@@ -63,7 +70,7 @@ local function run(state, item, context)
     end
   end
   state.changed:fire()
-  start_ready(state, context.current())
+  go_on(state, context)
 end
 
 --- Start waiting batches while there is room. `context` is the current generation's.
@@ -88,7 +95,7 @@ function retry_later(state, item, context, message, code)
   task.spawn(function()
     task.sleep(pause)
     push(state, item)
-    start_ready(state, context.current())
+    go_on(state, context)
   end)
 end
 
@@ -98,7 +105,9 @@ end
 function queue.accept(state, event, context)
   local item = state.by_key[event.key]
   if item then
-    if item.state == "running" and not (event.etag and event.etag == item.etag) then
+    -- What a list of keys shows is no news about content that is being read just now.
+    if item.state == "running" and event.source ~= "reconcile" and
+      not (event.etag and event.etag == item.etag) then
       item.again = event
     elseif event.etag ~= item.hint then
       item.hint = nil -- two contents were told: the object is read

@@ -9,11 +9,13 @@ local baseline = require("baseline")
 local history = require("history")
 local json = require("json")
 local keys = require("keys")
+local ledger = require("ledger")
+local task = require("task")
 local together = require("together")
 
 local rebuild = {}
 
-local READERS = 16
+local READERS, CHUNK = 16, 500
 local TOLERANCE = 1e-9 -- relative, of what rounding may do to sums in another order
 
 local function finite(x) return type(x) == "number" and x == x and math.abs(x) ~= math.huge end
@@ -92,8 +94,8 @@ local function take(object, summary)
 end
 
 --- Compute the baseline from all summaries in the bucket. Waits.
--- @return {object, batches = how many, skipped = {names of summaries that say no moments}};
---   or nil, message, code
+-- @return {object, batches = how many, skipped = {names of summaries that say no moments}, marks =
+--   {the ledger's mark of each = true}}; or nil, message, code
 function rebuild.compute(context)
   local objects, message, code = history.keys(context.store, keys.processed)
   if not objects then return nil, message, code end
@@ -109,10 +111,23 @@ function rebuild.compute(context)
   end)
   if not ok then return nil, problem, "Unreadable" end
   table.sort(good, in_order)
-  local object = baseline.empty()
-  for _, one in ipairs(good) do object = take(object, one.summary) end
+  local object, marks = baseline.empty(), {}
+  for i, one in ipairs(good) do
+    object = take(object, one.summary)
+    marks[ledger.mark(keys.input(one.name), tostring(one.summary.source_etag))] = true
+    if i % CHUNK == 0 then task.sleep(0) end
+  end
   table.sort(skipped)
-  return { object = object, batches = #good, skipped = skipped }
+  return { object = object, batches = #good, skipped = skipped, marks = marks }
+end
+
+--- How many marks of a ledger have no summary: counted in the baseline, not in the rebuilt one.
+function rebuild.uncovered(result, marks)
+  local n = 0
+  for mark in pairs(marks) do
+    if not result.marks[mark] then n = n + 1 end
+  end
+  return n
 end
 
 local function near(a, b)

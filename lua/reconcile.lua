@@ -56,6 +56,12 @@ local function sort_by_age(list)
   end)
 end
 
+--- Is this input neither scored nor recorded as hopeless, as far as we know now?
+local function is_open(state, object)
+  local name = keys.name(object.key)
+  return not tells(object, state.batches[name]) and not tells(object, state.failures[name])
+end
+
 --- What is to be done.
 -- @return list of {key, etag, last_modified} in the order of their age; or nil, message, code
 function reconcile.plan(context)
@@ -80,11 +86,7 @@ function reconcile.plan(context)
   local ok, problem = read_etags(unsure, context, state)
   if not ok then return nil, problem, "Unreadable" end
   for _, object in ipairs(unsure) do
-    local name = keys.name(object.key)
-    if not object.gone and not tells(object, state.batches[name]) and
-      not tells(object, state.failures[name]) then
-      open[#open + 1] = object
-    end
+    if not object.gone and is_open(state, object) then open[#open + 1] = object end
   end
   sort_by_age(open)
   return open
@@ -151,7 +153,8 @@ end
 local function queue_all(open, context)
   local queued = 0
   for _, object in ipairs(open) do
-    if context.is_complete(object.key) then
+    -- An event may have brought it to its end since the list was made.
+    if context.is_complete(object.key) and is_open(context.history_state, object) then
       local taken, reason = context.accept({ key = object.key, etag = object.etag,
         source = "reconcile" })
       if not taken then

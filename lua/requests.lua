@@ -3,12 +3,6 @@ local response = require("response")
 
 local requests = {}
 
-local REASONS = { [200] = "OK", [204] = "No Content", [307] = "Temporary Redirect",
-  [400] = "Bad Request", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
-  [408] = "Request Timeout", [413] = "Content Too Large", [414] = "URI Too Long",
-  [422] = "Unprocessable Entity", [431] = "Request Header Fields Too Large",
-  [500] = "Internal Server Error", [501] = "Not Implemented", [503] = "Service Unavailable" }
-
 local function request_id(request)
   local given = request.headers["x-request-id"]
   if given and #given <= 128 and given:find("^[%w%-_%.:/+=]+$") then return given end
@@ -23,7 +17,7 @@ local function log_access(context, request, status, seconds)
   else
     context.log("info", ('%s:%d - "%s %s HTTP/%s" %d %s'):format(request.peer.address,
       request.peer.port, request.method, request.target, request.version, status,
-      REASONS[status] or ""))
+      response.reason(status) or ""))
   end
 end
 

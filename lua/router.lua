@@ -308,7 +308,8 @@ end
 --
 -- dispatch{method, target, headers, body, ...} -> response {status, headers, body}, the route's
 -- path as it is declared (nil when none fits), and the traceback when the handler failed (then the
--- response is the 500 that tells nothing). Never raises because of what a request holds.
+-- response is the 500 that tells nothing). Never raises because of what a request holds. HEAD is a
+-- method like any other, so 405; its response has the body whose length the host announces.
 function router.new()
   local root = { plain = {} }
   local app = { routes = {} }
@@ -334,9 +335,7 @@ function router.new()
   end
 
   function app.dispatch(incoming)
-    local made, path, traceback = dispatch(root, incoming)
-    if incoming.method == "HEAD" then made.body = "" end
-    return made, path, traceback
+    return dispatch(root, incoming)
   end
 
   return app

@@ -52,21 +52,19 @@ end
 -- provider; by default the chain of module credentials. More options: `style` ("auto", "path",
 -- "virtual"), `ca_file`, `attempts` (3), `backoff` (1 s), `connect_timeout` (5), `stall_timeout`
 -- (20), `timeout` (300), `limit` (most bytes of a got object, 1 GiB), `multipart_from` (64 MiB),
--- `part_size` (16 MiB), `checksum` (SHA-256 checksums; true for AWS), and
--- `observe(operation, status, seconds, retries)`, called after every request.
+-- `part_size` (16 MiB), `checksum` (SHA-256 checksums; true for AWS).
 -- Returns the client, or nil, message, code ("BadBucket", "BadRegion", "BadEndpoint").
 function s3.client(options)
   assert(type(options) == "table", "s3.client: options must be a table")
   local settings = aws_settings.load()
-  local kept = { observe = options.observe, limit = options.limit,
-    multipart_from = options.multipart_from or MULTIPART_FROM,
+  local kept = { limit = options.limit, multipart_from = options.multipart_from or MULTIPART_FROM,
     part_size = options.part_size or PART_SIZE,
     ca_file = settings.ca_file, attempts = settings.attempts }
   for _, name in ipairs(CLIENT_OPTIONS) do
     if options[name] ~= nil then kept[name] = options[name] end
   end
   local self = setmetatable({ bucket = options.bucket, options = kept,
-    endpoint = options.endpoint or settings.endpoint "s3" }, Client)
+    endpoint = options.endpoint or settings:endpoint("s3") }, Client)
   local region = options.region or settings.region
   local calls, message, code = make_calls(self, region)
   if not calls then return nil, message, code end
@@ -97,22 +95,11 @@ local function keys_are_stale(verb, keys, code)
     keys.expires ~= nil and keys.expires <= os.time()
 end
 
-local function now()
-  return s3.clock and s3.clock() or os.time()
-end
-
 local function request_once(self, ask, keys)
   ask.access_key_id = keys.access_key_id
   ask.secret_access_key = keys.secret_access_key
   ask.session_token = keys.session_token
-  local started = now()
-  local answer, message, code, outline = self.calls:request(ask)
-  outline = answer or outline or { status = 0, attempts = 0 }
-  if self.options.observe then
-    self.options.observe(ask.verb, outline.status, now() - started,
-      math.max(outline.attempts - 1, 0))
-  end
-  return answer, message, code, outline
+  return self.calls:request(ask)
 end
 
 -- One request, with keys from the provider; a second one with new keys when the server says that
@@ -290,7 +277,7 @@ end
 --- Put an object. `options`: `if_match` (an ETag: only over the object that has it),
 -- `if_none_match` ("*": only when there is none), `metadata` ({name = text}), `content_type`.
 -- Bodies from `multipart_from` bytes go up in parts. Returns {etag}, or nil, message, code;
--- "PreconditionFailed" (or "ConditionalRequestConflict", "NoSuchKey") when a condition did not hold.
+-- "PreconditionFailed", "ConditionalRequestConflict" or "NoSuchKey" when a condition did not hold.
 function Client:put(key, body, options)
   check_key("put", key)
   if type(body) ~= "string" then error("s3 put: the body must be a string", 2) end
@@ -321,8 +308,8 @@ end
 --- List objects in the order of their keys' bytes. `options`: `prefix`, `start_after` (only keys
 -- behind this one), `limit` (most objects of one page, 1000 at most), `delimiter`.
 -- Returns an iterator over pages, each an array of {key, size, etag, last_modified} that is not
--- empty (with a delimiter it may be: then it has `prefixes`). A failure comes as a last page that is
--- false, so that it cannot be taken for the end:
+-- empty (with a delimiter it may be: then it has `prefixes`). A failure comes as a last page that
+-- is false, so that it cannot be taken for the end:
 --
 --     for page, message, code in client:list{ prefix = "raw/" } do
 --       if not page then return nil, message, code end
@@ -337,7 +324,8 @@ function Client:list(options)
 
   local function next_page()
     if done then return nil end
-    local answer, message, code = request(self, { verb = "list", query = list_query(options, token) })
+    local answer, message, code = request(self, { verb = "list",
+      query = list_query(options, token) })
     if answer and token and answer.page.next_token == token then
       answer, message, code = nil, "list bucket " .. self.bucket ..
         ": the server repeats a page", "BadAnswer"

@@ -9,27 +9,42 @@ local function read(path)
   if path == "-" then return io.stdin:read("a") end
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
-  local text = file:read("a")
+  -- One piece of the right size: reading "all" would hold the text several times over.
+  local size = file:seek("end")
+  local ok = size and file:seek("set")
+  local text = ok and file:read(size)
+  if size == 0 then text = "" end
+  if text then text = text .. (file:read("a") or "") else text = file:read("a") end
   file:close()
   if not text then return nil, path .. ": cannot be read (is it a directory?)" end
   return text
 end
 
+--- A function that writes a text to a file. @return true; or nil, message
+local function text_writer(text)
+  return function(file) return file:write(text) end
+end
+
 --- Write a file so that it is either whole or not there.
-local function write(path, text)
+-- @param emit function(file) -> true, or nil and a message
+local function write(path, emit)
   if path == "-" then
-    local ok, message = io.stdout:write(text)
+    local ok, message = emit(io.stdout)
     if ok then ok, message = io.stdout:flush() end
     return ok and true, message
   end
-  local temporary = ("%s.%d.tmp"):format(path, host.pid())
+  -- What is no file of its own (/dev/null, a pipe) is written as it is.
+  local existing = io.open(path, "r")
+  local is_file = not existing or existing:seek("end") ~= nil and not path:find("^/dev/")
+  if existing then existing:close() end
+  local temporary = is_file and ("%s.%d.tmp"):format(path, host.pid()) or path
   local file, message = io.open(temporary, "wb")
   if not file then return nil, message end
-  local ok, why = file:write(text)
+  local ok, why = emit(file)
   if ok then ok, why = file:close() else file:close() end
-  if ok then ok, why = os.rename(temporary, path) end
+  if ok and is_file then ok, why = os.rename(temporary, path) end
   if not ok then
-    os.remove(temporary)
+    if is_file then os.remove(temporary) end
     return nil, why
   end
   return true
@@ -98,14 +113,14 @@ local function work(built, context, given, text, bar)
   batch.forest(self, policy)
   bar.say("scoring")
   local after, scoring, unlearned = learning.update(before, self, policy, host.utc())
-  local scored = batch.score(self, scoring, policy, context.detect)
+  batch.score(self, scoring, policy, context.detect)
   local key = source_key(given.input)
   local name = keys.name(key) or "stdin"
   local summary = batch.summary(self, { source_key = key, output_key = keys.scored(name),
     processed_at = host.utc(), source_etag = built.require("digest").md5(text),
     counts = baseline.counts(scoring, self.channels), policy = policy, unlearned = unlearned,
     duration_seconds = tonumber(("%.6f"):format(host.now() - began)) })
-  return { scored = scored, summary = summary, baseline = baseline.format(after), batch = self }
+  return { summary = summary, baseline = baseline.format(after), batch = self }
 end
 
 local function warn(self)
@@ -135,9 +150,10 @@ function score.run(given, fail)
   if not result then return fail(1, problem) end
   warn(result.batch)
   local json = built.require("json")
-  local outputs = { { given.output or "-", result.scored },
-    { given.save_baseline, result.baseline },
-    { given.summary, json.encode(result.summary, { indent = 2 }) } }
+  local function save(file) return result.batch.frame:save(file) end
+  local outputs = { { given.output or "-", save },
+    { given.save_baseline, text_writer(result.baseline) },
+    { given.summary, text_writer(json.encode(result.summary, { indent = 2 })) } }
   for _, output in ipairs(outputs) do
     if output[1] then
       local ok, reason = write(output[1], output[2])

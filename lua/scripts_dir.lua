@@ -1,8 +1,11 @@
 --- scripts_dir (kernel): where the scripts are, and how a generation is built from them.
 local generation = require("generation")
 local host = require("host")
+local task = require("task")
 
 local scripts_dir = {}
+
+local LOAD_SECONDS = 5
 
 local function exists(path)
   local file = io.open(path, "r")
@@ -21,20 +24,38 @@ function scripts_dir.find(given)
   return nil, ("there is no app.lua in %s (set --scripts DIR)"):format(table.concat(places, " or "))
 end
 
---- Build generation `number` from the directory and put its service together.
+--- Run the entry and put the service together; in a task of its own.
+local function put_together(built, shared, result)
+  local ok, context, why = xpcall(function()
+    local entry = built.require("app")
+    -- The console must work in every generation that serves.
+    built.require("repl")
+    return built.require("service").new(entry, shared, built.number)
+  end, generation.trace)
+  if ok and context then
+    result.context = context
+  else
+    result.message = ok and why or tostring(context)
+  end
+end
+
+--- Build generation `number` from the directory and put its service together. What the scripts do
+-- to the task that loads them (compute for ever, wait for ever) is not done to the caller.
 -- @param shared the state that outlives generations (service.lua)
--- @return generation, context; or nil, message
+-- @return generation, context, seen; or nil, message, seen (what was read: see generation.new)
 function scripts_dir.build(number, path, shared)
   local dirs = { { path = path, label = "scripts" }, { path = host.root .. "/lua", label = "lua" } }
-  local built, message = generation.build(number, dirs, function(text) host.log("info", text) end,
-    "app")
-  if not built then return nil, message end
-  local ok, context, why = pcall(function()
-    return built.require("service").new(built.value, shared)
-  end)
-  if not ok then return nil, tostring(context) end
-  if not context then return nil, why end
-  return built, context
+  local built = generation.new(number, dirs, function(text) host.log("info", text) end)
+  local result = {}
+  local job = task.start(put_together, built, shared, result)
+  if not job:wait(LOAD_SECONDS) then
+    task.cancel(job:id())
+    return nil, ("loading the scripts took longer than %d seconds: a script waits while it is "
+      .. "loaded"):format(LOAD_SECONDS), built.seen
+  end
+  if result.context then return built, result.context, built.seen end
+  local message = result.message or job:failure() or "the scripts ended while they were loaded"
+  return nil, generation.tidy(message), built.seen
 end
 
 return scripts_dir

@@ -1,12 +1,12 @@
 --- serve (kernel): the service's life: open the bucket, build the first generation, listen, watch,
 -- reload, reconcile, and drain when told to stop.
+local console = require("console")
 local host = require("host")
+local reload = require("reload")
 local scripts_dir = require("scripts_dir")
 local task = require("task")
 
 local serve = {}
-
-local SETTLE = 0.1
 
 local shared
 
@@ -16,59 +16,6 @@ local function new_shared(options, handle)
   local state = { options = options, handle = handle, started = host.now(), generation = 0 }
   state.current = function() return state.context end
   return state
-end
-
--- ---- generations ----
-
---- Build the next generation and, when it is whole, make it the current one.
--- @return true; or nil, message
-local function load_generation(scripts)
-  local number = shared.generation + 1
-  local built, context = scripts_dir.build(number, scripts, shared)
-  if not built then return nil, context end
-  shared.generation = number
-  shared.context = context
-  shared.reload_error = nil
-  return true
-end
-
-local function reload(scripts, why)
-  if shared.draining then return end
-  local ok, message = load_generation(scripts)
-  if ok then
-    host.log("info", ("reloaded: generation %d"):format(shared.generation), { cause = why })
-  else
-    shared.reload_error = message
-    shared.context.metrics.count("anomalyd_reload_failures_total")
-    host.log("error", ("reload failed, generation %d goes on: %s"):format(shared.generation,
-      message), { cause = why })
-  end
-  return ok, message
-end
-
---- Reload once for a burst of changes: when nothing has changed for SETTLE seconds.
-local function watch_scripts(scripts)
-  local watch = require("watch")
-  local changed, last = nil, 0
-  local function on_change(event)
-    if event.name and not event.name:find("%.lua$") then return end
-    if event.name and event.name:find("^%.") then return end
-    last = host.now()
-    if changed then return end
-    changed = event.name or "the directory"
-    while host.now() - last < SETTLE do task.sleep(SETTLE - (host.now() - last) + 0.001) end
-    local cause = changed
-    changed = nil
-    reload(scripts, cause)
-  end
-  for _, path in ipairs({ scripts, host.root .. "/lua" }) do
-    local watcher, message = watch.open(path, on_change)
-    if not watcher then
-      host.log("warning", "changes are not seen; use SIGHUP to reload", { path = path,
-        reason = message })
-    end
-    shared["watch:" .. path] = watcher
-  end
 end
 
 -- ---- the bucket ----
@@ -178,6 +125,31 @@ local function listen(options, fail)
   return server
 end
 
+--- What a console session says first.
+local function welcome()
+  return ("anomalyd %s, bucket %s, generation %d, pid %d%s\n:help lists what can be done here")
+    :format(host.version, shared.handle.name, shared.generation, host.pid(),
+    shared.reload_error and "\nthe last reload was refused (:gen says why)" or "")
+end
+
+--- The console. One that was asked for must be there; the usual one may belong to another service.
+local function open_console(options, loader, fail)
+  if options.console == "none" then return true end
+  shared.console = console.new(function() return shared.built.require("repl") end,
+    { welcome = welcome })
+  loader.on_new = function() shared.console:renew() end
+  local path, message = shared.console:listen(options.console)
+  if path then
+    host.log("info", "console at " .. path .. " (anomalyd repl)")
+  elseif options.console then
+    fail(1, "no console: " .. message)
+    return nil
+  else
+    host.log("warning", "no console (set --console PATH): " .. message)
+  end
+  return true
+end
+
 local function say_running(options, handle)
   local shown = options.host:find(":", 1, true) and "[" .. options.host .. "]" or options.host
   host.log("info", ("anomalyd %s on http://%s:%d (bucket %s, generation %d, pid %d)"):format(
@@ -200,17 +172,19 @@ function serve.run(options, fail)
   local handle = open_bucket(options, fail)
   if not handle then return end
   shared = new_shared(options, handle)
-  local ok, why = load_generation(scripts)
+  local loader = reload.new(scripts, shared)
+  local ok, why = loader:load("start")
   if not ok then return fail(1, "the scripts cannot be loaded: " .. why) end
   shared.server = listen(options, fail)
   if not shared.server then return end
-  shared.reload = function(cause) return reload(scripts, cause) end
+  shared.reload = function(cause) return loader:now(cause) end
   host.on_signal(function(signal)
-    if signal == "SIGHUP" then reload(scripts, signal) else stop(signal) end
+    if signal == "SIGHUP" then loader:now(signal) else stop(signal) end
   end)
+  if not open_console(options, loader, fail) then return end
   say_running(options, handle)
   if handle.kind == "directory" then watch_bucket(handle) end
-  if options.reload then watch_scripts(scripts) end
+  if options.reload then loader:watch() end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
 end

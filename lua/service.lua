@@ -88,16 +88,24 @@ local function ledger_full(shared)
   end)
 end
 
-local function fill(entry, checked, shared)
+local function fill(entry, checked, shared, generation)
   prepare(shared)
   context.shared = shared
+  context.generation = generation
   context.options = shared.options
   context.policy = checked
   context.detect = entry.detect
   context.handshake = entry.handshake
   context.app = entry.app
   context.metrics = require("metrics").of(shared.metrics)
-  context.log, context.utc, context.now, context.time = host.log, host.utc, host.now, host.time
+  context.utc, context.now, context.time = host.utc, host.now, host.time
+  context.log = function(level, message, fields)
+    if level == "error" then
+      fields = fields or {}
+      fields.generation = generation
+    end
+    return host.log(level, message, fields)
+  end
   context.round4 = function(x) return tonumber(number.fixed4(x)) end
   context.flagged_rows = flagged_rows
   context.baseline_state = shared.baseline
@@ -108,6 +116,8 @@ local function fill(entry, checked, shared)
   context.current = shared.current
   context.process = function(item) return pipeline.process(item, context) end
   context.accept = function(event) return queue.accept(shared.queue, event, shared.current()) end
+  context.start_ready = function() queue.start_ready(shared.queue, context) end
+  context.run_step = function() step.resume(shared.baseline, context) end
   context.is_input = function(key) return keys.name(key) ~= nil end
   context.drain = function(seconds) return queue.drain(shared.queue, seconds, host.now) end
   context.ledger_full = function() ledger_full(shared) end
@@ -137,11 +147,12 @@ end
 --- Put a generation together.
 -- @param entry what scripts/app.lua returned
 -- @param shared the state that outlives generations
+-- @param generation its number
 -- @return the context; or nil, message
-function service.new(entry, shared)
+function service.new(entry, shared, generation)
   local checked, message = check_entry(entry)
   if not checked then return nil, message end
-  return fill(entry, checked, shared)
+  return fill(entry, checked, shared, generation)
 end
 
 return service

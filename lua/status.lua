@@ -49,6 +49,9 @@ function status.metrics()
   set("anomalyd_tasks", nil, stats.tasks)
   set("anomalyd_lua_memory_bytes", nil, stats.lua_memory)
   set("anomalyd_loop_lag_seconds", nil, shared.loop_lag or 0)
+  for _, name in ipairs({ "count", "mean", "std" }) do
+    context.metrics.clear("anomalyd_baseline_" .. name)
+  end
   local cached = shared.baseline.cached
   for name, channel in pairs(cached and cached.object.channels or {}) do
     set("anomalyd_baseline_count", { channel = name }, channel.count)

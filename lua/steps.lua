@@ -2,8 +2,8 @@
 --
 -- With ANOMALYD_CRASH_AT=NAME (or NAME:N, the N-th time) in its environment the process kills
 -- itself with SIGKILL when it comes to that step, as a power cut would. Without it a step costs one
--- call of an empty function. The steps, in their order: read, prepared, looked_up, counted, formatted,
--- scored, rejected, summarized, finished; and failed, when a failure record was written.
+-- call of an empty function. The steps, in their order: read, prepared, looked_up, counted,
+-- formatted, scored, rejected, summarized, finished; and failed, when a failure record was written.
 local host = require("host")
 
 local steps = {}

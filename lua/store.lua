@@ -4,6 +4,8 @@
 -- Both have get, put, head, delete and list with the same arguments, answers and codes.
 local faults = require("faults")
 local host = require("host")
+local put_group = require("put_group")
+local task = require("task")
 
 local store = {}
 
@@ -18,7 +20,10 @@ function store.open(name, options)
   if store.is_directory(name) then
     local bucket, message, code = require("directory").open(name, options)
     if not bucket then return nil, message, code end
-    return { kind = "directory", path = name, name = bucket.name, bucket = bucket }
+    -- There to be watched, and for people to see where files go.
+    if options and options.create then host.make_directory(name .. "/raw") end
+    return { kind = "directory", path = name, name = bucket.name, bucket = bucket,
+      put = put_group.of(bucket, task) }
   end
   local client, message, code = require("s3").client({ bucket = name })
   if not client then return nil, message, code end
@@ -27,9 +32,15 @@ end
 
 local function measured(handle, metrics, operation)
   local bucket = handle.bucket
+  local gather = operation == "put" and handle.put
   return function(_, ...)
     local began = host.now()
-    local result, message, code = bucket[operation](bucket, ...)
+    local result, message, code
+    if gather then
+      result, message, code = gather(...)
+    else
+      result, message, code = bucket[operation](bucket, ...)
+    end
     metrics.count("anomalyd_store_requests_total",
       { operation = operation, status = result and "ok" or code or "error" })
     metrics.observe("anomalyd_store_request_seconds", { operation = operation }, host.now() - began)
@@ -55,7 +66,8 @@ end
 function store.counted(handle, metrics)
   local face = { kind = handle.kind, name = handle.name, path = handle.path,
     bucket = handle.bucket }
-  local counted = { bucket = faults.around(handle.bucket) }
+  local bucket = faults.around(handle.bucket)
+  local counted = { bucket = bucket, put = bucket == handle.bucket and handle.put or nil }
   for _, operation in ipairs({ "get", "put", "head", "delete" }) do
     face[operation] = measured(counted, metrics, operation)
   end

@@ -14,10 +14,11 @@ local function deviation_limit(policy, name)
 end
 
 return function(cells, name, channel, policy)
-  local n = #cells
-  local unknown = column.constant(n, 0 / 0)
-  if channel and channel.poisoned then return unknown, column.constant(n, 0) end
-  if not channel or channel.count < policy.maturity then return unknown, unknown end
+  local poisoned = channel and channel.poisoned
+  if poisoned or not channel or channel.count < policy.maturity then
+    local unknown = column.constant(#cells, 0 / 0)
+    return unknown, poisoned and column.constant(#cells, 0) or unknown
+  end
   local score = column.zscore(cells, channel.mean, channel.std)
   local flag = column.above(score, policy.z_threshold)
   local least = deviation_limit(policy, name)

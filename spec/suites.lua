@@ -3,7 +3,7 @@
 --     lua5.4 spec/suites.lua unit host functional
 --
 --   unit         the unit specs in a stock lua5.4, with the modules in build/lua/
---   host         the same specs inside build/anomalyd, with the modules linked in
+--   host         the same specs and those of spec/host inside build/anomalyd, modules linked in
 --   functional   specs that start the real program
 --
 -- Each suite is a process of its own. The numbers are busted's; a suite that ends without
@@ -12,14 +12,14 @@
 local build = os.getenv("ANOMALYD_BUILD") or "build"
 local lua = os.getenv("LUA") or "lua5.4"
 local program = build .. "/anomalyd"
--- Functional specs run in a Lua and on modules that have no sanitizers in them; what they start has.
+-- Functional specs run in a Lua and on modules without sanitizers; what they start has them.
 local plain_build = os.getenv("ANOMALYD_PLAIN_BUILD") or build
 local plain_lua = os.getenv("ANOMALYD_PLAIN_LUA") or lua
 local seconds = tonumber(os.getenv("ANOMALYD_SUITE_SECONDS")) or 600
 
 local commands = {
   unit = lua .. " spec/runner.lua spec/unit",
-  host = program .. " -l spec/runner.lua spec/unit",
+  host = program .. " -l spec/runner.lua spec/unit spec/host",
   functional = string.format("env LUA='%s' ANOMALYD_BUILD=%s ANOMALYD_PROGRAM=%s %s %s", plain_lua,
     plain_build, program, plain_lua, "spec/runner.lua spec/functional"),
 }

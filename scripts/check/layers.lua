@@ -5,7 +5,7 @@
 -- scripts -> lua -> src/bind -> src/run -> src/core: what is below knows nothing of what is above.
 -- One line per violation, exit code 1 when there is any. spec/unit/layers_spec.lua shows a
 -- violation of each rule being found.
-local MAX_LINES = 700
+local MAX_LINES = { spec = 1000, other = 700 } -- a spec mirrors its source, with room for data
 
 -- What stands at the top of the tree: true must be there, false may.
 local TOP_LEVEL = {
@@ -123,8 +123,9 @@ local function check(root)
     local source = path:match("%.[ch]$") or path:match("%.lua$") or path:match("%.sh$")
     if source then
       local lines = lines_of(root .. "/" .. path)
-      if #lines > MAX_LINES then
-        complain(path, #lines, "longer than " .. MAX_LINES .. " lines: more than one idea")
+      local most = MAX_LINES[top] or MAX_LINES.other
+      if #lines > most then
+        complain(path, #lines, "longer than " .. most .. " lines: more than one idea")
       end
       if path:match("^src/.*%.[ch]$") then check_c(path, lines, complain) end
       if path:match("^lua/.*%.lua$") then check_lua(path, lines, is_script, complain) end

@@ -107,12 +107,14 @@ static void check_string(const uint8_t *data, size_t size)
 static void check_double(double x)
 {
     struct buf b;
+    double back;
 
     if (!isfinite(x))
         return;
     buf_init(&b, 64);
     check(json_writer_double(&b, x) == 0 && buf_addc(&b, '\0') == 0, "a number fits");
-    check(memcmp(&(double){strtod(b.data, NULL)}, &x, sizeof x) == 0, "a number reads back");
+    back = strtod(b.data, NULL);
+    check(back == x && signbit(back) == signbit(x), "a number reads back");
     buf_fini(&b);
 }
 

@@ -98,7 +98,6 @@ function daemon.start(options)
   local dir = daemon.directory()
   local self = setmetatable({ dir = dir, log_path = dir .. "/log", args = options.args or "",
     env = options.env or "", bucket = options.bucket or dir .. "/bucket", started = 0 }, daemon)
-  if not options.bucket then os.execute(("mkdir -p %s/raw"):format(self.bucket)) end
   launch(self)
   return self
 end

@@ -12,17 +12,38 @@ end
 --- JSON as the reference writes it: NaN and Infinity become null.
 function golden.json(text) return assert(json.decode(readable(text))) end
 
---- The cases of index.json that `wanted(case)` takes, or nil where the data is not at hand.
-function golden.cases(wanted)
-  if not shared.path("golden/index.json") then return nil end
+local function chosen(index, wanted, read)
   local list = {}
-  for _, case in ipairs(golden.json(shared.read("golden/index.json")).cases) do
-    if wanted(case) then list[#list + 1] = case end
+  for _, case in ipairs(golden.json(index).cases) do
+    if wanted(case) then
+      case.read = read
+      list[#list + 1] = case
+    end
   end
   return list
 end
 
-function golden.read(case, what) return shared.read("golden/" .. case.files[what]) end
+--- The cases of index.json that `wanted(case)` takes, or nil where the data is not at hand.
+function golden.cases(wanted)
+  if not shared.path("golden/index.json") then return nil end
+  return chosen(shared.read("golden/index.json"), wanted, function(file)
+    return shared.read("golden/" .. file)
+  end)
+end
+
+--- The few that every checkout has.
+function golden.fixtures(wanted)
+  local function read(file)
+    local handle = assert(io.open("spec/fixtures/batches/" .. file, "rb"))
+    local text = handle:read("a")
+    handle:close()
+    return text
+  end
+  return chosen(read("index.json"), wanted, read)
+end
+
+--- A file of a case: "input", "baseline_in", "scored", "baseline_out" or "summary".
+function golden.read(case, what) return case.read(case.files[what]) end
 
 --- Names of the computed columns of a scored file of the reference.
 function golden.computed(case, frame)

@@ -17,9 +17,10 @@ function program.start(command)
   return self
 end
 
---- The path of a program built by `make spec-programs`.
+--- The path of a program built by `make spec-programs`: of the build of the program under test.
 function program.built(name)
-  return (os.getenv("BUILD") or "build") .. "/spec/" .. name
+  local build = (os.getenv("ANOMALYD_PROGRAM") or ""):match("^(.+)/[^/]+$")
+  return (build or os.getenv("ANOMALYD_BUILD") or "build") .. "/spec/" .. name
 end
 
 --- The next line of its output, or nil when it has ended.

@@ -46,6 +46,7 @@ int main(int argc, char **argv)
     struct watch *watch;
     struct fail fail;
 
+    alarm(20); /* a spec that waits for what never comes is to fail, not to hang */
     setvbuf(stdout, NULL, _IOLBF, 0);
     event_config_avoid_method(config, "epoll");
     base = event_base_new_with_config(config);

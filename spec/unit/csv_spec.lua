@@ -530,6 +530,24 @@ describe("the ways to scan", function()
   end)
 end)
 
+describe("without memory", function()
+  it("every step fails cleanly and loses nothing", function()
+    local build = os.getenv("ANOMALYD_BUILD") or "build"
+    local program = io.open(build .. "/spec/csv_memory", "rb")
+    if not program then return pending("make spec-programs builds what this needs") end
+    program:close()
+    local pipe = io.popen(("%s/spec/csv_memory spec/fixtures/csv/memory.lua '%s/lua/?.so' 2>&1")
+      :format(build, build))
+    local said = pipe:read("a")
+    pipe:close()
+    if said:find("sanitizer") then return pending(said) end
+    local allocations, failed, leaked = said:match(
+      "^(%d+) allocations: (%d+) runs failed, (%d+) leaked\n$")
+    assert.equal("0", leaked, said)
+    assert.is_true(tonumber(allocations) > 200 and tonumber(failed) > 200, said)
+  end)
+end)
+
 describe("the original's odd files", function()
   -- What each case is to us. same: all rows, all cells as the original read them; else what is
   -- better. Numbers are compared where the original came to numbers at all.

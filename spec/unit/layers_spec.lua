@@ -55,6 +55,7 @@ describe("the layers check", function()
     { "scripts seen by lua", "lua/g.lua", 'local d = require "detect"\n', "g.lua:1: .* detect" },
     { "a stray file", "notes.txt", "", "notes.txt:1: notes.txt is not one of" },
     { "a long file", "lua/h.lua", ("\n"):rep(701), "h.lua:701: longer than 700" },
+    { "a long spec", "spec/h.lua", ("\n"):rep(1001), "h.lua:1001: longer than 1000" },
   }
   for _, violation in ipairs(violations) do
     local name, path, text, message = table.unpack(violation)

@@ -89,11 +89,11 @@ describe("router", function()
     assert.equal(405, get(app, "/health", { method = "OPTIONS" }).status)
   end)
 
-  it("answers HEAD without a body", function()
+  it("answers HEAD as FastAPI does: as a method that no route has", function()
     local made = get(app, "/health", { method = "HEAD" })
-    assert.same({ 405, "", "GET" }, { made.status, made.body, made.headers.allow })
-    made = get(app, "/nothing", { method = "HEAD" })
-    assert.same({ 404, "" }, { made.status, made.body })
+    assert.same({ 405, '{"detail":"Method Not Allowed"}', "GET" },
+      { made.status, made.body, made.headers.allow })
+    assert.equal(404, get(app, "/nothing", { method = "HEAD" }).status)
   end)
 
   it("redirects to the route with the other end", function()

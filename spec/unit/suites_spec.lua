@@ -86,8 +86,9 @@ describe("a run of the specs", function()
     local function run(suites, report, code)
       write(dir .. "/stub", 'case $2 in spec/unit) ;; *) REPORT="5 0 0 0" CODE=0 ;; esac\n' ..
         '[ -z "$REPORT" ] || echo "$REPORT" >"$ANOMALYD_COUNTS"\nexit "$CODE"\n')
-      return shell(string.format("env -u ANOMALYD_PLAIN_LUA REPORT='%s' CODE=%d LUA='sh %s/stub' " ..
-        "ANOMALYD_BUILD=%s %s spec/suites.lua %s", report, code, dir, dir, lua, suites))
+      return shell(string.format("env -u ANOMALYD_PLAIN_LUA REPORT='%s' CODE=%d " ..
+        "LUA='sh %s/stub' ANOMALYD_BUILD=%s %s spec/suites.lua %s",
+        report, code, dir, dir, lua, suites))
     end
 
     it("adds up what they report", function()

@@ -1,4 +1,5 @@
--- scripts/test_producer.lua, run as a person runs it, into a directory bucket.
+-- scripts/test_producer.lua, run as a person runs it, into a directory bucket and one of S3.
+local scripted = require("scripted")
 local lua = os.getenv("LUA") or "lua5.4"
 
 local USUAL = {
@@ -127,6 +128,37 @@ describe("the test producer", function()
     local names = list(bucket)
     assert.equal(2, #names)
     assert.is_true(names[1] < names[2])
+  end)
+
+  describe("with a bucket of S3", function()
+    local function environment(server)
+      return "AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret AWS_REGION=us-east-1 " ..
+        "AWS_ENDPOINT_URL=" .. server.url .. " BUCKET_NAME=readings"
+    end
+
+    it("puts a batch under a name that is free", function()
+      local server <close> = scripted.start { scripted.error(412, "PreconditionFailed"),
+        scripted.answer(200, { { "ETag", '"x"' } }) }
+      local code, output = produce("--once --rows 20", environment(server))
+      assert.equal(0, code, output)
+      local requests = server:requests()
+      assert.equal(2, #requests)
+      for _, request in ipairs(requests) do
+        assert.equal("PUT", request.method)
+        assert.matches("^/readings/raw/sensors_%d+T%d+%.csv$", request.path)
+        assert.equal("*", request.headers["if-none-match"])
+        assert.equal("text/csv", request.headers["content-type"])
+      end
+      assert.is_true(requests[1].path < requests[2].path)
+      assert.equal(20, #parse(requests[2].body))
+    end)
+
+    it("says why a batch could not be put", function()
+      local server <close> = scripted.start { scripted.error(403, "AccessDenied") }
+      local code, output = produce("--once", environment(server))
+      assert.equal(1, code)
+      assert.matches("^test_producer: raw/sensors_[%dT]+%.csv: .*AccessDenied", output)
+    end)
   end)
 
   it("says what is wrong with the call", function()

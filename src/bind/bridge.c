@@ -102,6 +102,10 @@ static int resumed(lua_State *L, int status, lua_KContext ctx)
     lua_settop(L, op->top);
     if (op->cancelled)
         return luaL_error(L, "cancelled while waiting for %s", op->type->name);
+    /* Only the host's pump resumes what waits; a script that resumes another's coroutine must not
+     * make it look at a result that is not there. */
+    if (op->host != NULL)
+        return luaL_error(L, "resumed by a script while waiting for %s", op->type->name);
     return op->k(L, LUA_OK, ctx);
 }
 

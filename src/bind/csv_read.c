@@ -86,7 +86,7 @@ static int column_done(lua_State *L, int status, lua_KContext ctx)
     if (c->failed)
         return csv_frame_no_memory(L);
     keep_column(lua_touserdata(L, 1), c);
-    slot = column_box(L);
+    slot = column_box(L, c->late.column->n);
     *slot = c->late.column;
     c->late.column = NULL;
     return 1;
@@ -95,7 +95,7 @@ static int column_done(lua_State *L, int status, lua_KContext ctx)
 /* The column of cells that were set. */
 static int push_set_column(lua_State *L, const struct csv_cells *cells, size_t n)
 {
-    struct column **slot = column_box(L);
+    struct column **slot = column_box(L, n);
 
     *slot = column_new(n);
     if (*slot == NULL)

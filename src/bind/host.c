@@ -51,12 +51,15 @@ static void *allocate(void *ud, void *block, size_t old, size_t new)
 
 static const luaL_Reg modules[] = {
     {"column", luaopen_column},
+    {"console_client", luaopen_console_client},
+    {"console_server", luaopen_console_server},
     {"csv", luaopen_csv},
     {"digest", luaopen_digest},
     {"directory", luaopen_directory},
     {"host", luaopen_host},
     {"http", luaopen_http},
     {"iforest", luaopen_iforest},
+    {"line_edit", luaopen_line_edit},
     {"json_writer", luaopen_json_writer},
     {"number", luaopen_number},
     {"s3_call", luaopen_s3_call},

@@ -83,9 +83,14 @@ static int l_tostring(lua_State *L)
     return 1;
 }
 
-struct column **column_box(lua_State *L)
+struct column **column_box(lua_State *L, size_t n)
 {
-    struct column **slot = lua_newuserdatauv(L, sizeof *slot, 0);
+    struct column **slot;
+
+    /* A box is a few bytes to Lua, so columns that nobody needs would pile up behind it. */
+    if (n > HEAVY_CELLS)
+        lua_gc(L, LUA_GCSTEP, n > INT32_MAX ? INT32_MAX / 1024 : (int)(n * sizeof(double) / 1024));
+    slot = lua_newuserdatauv(L, sizeof *slot, 0);
 
     *slot = NULL;
     luaL_setmetatable(L, COLUMN);
@@ -110,7 +115,7 @@ struct column *column_check(lua_State *L, int index)
 /* Push a fresh column of n cells. */
 static struct column *push_new(lua_State *L, size_t n)
 {
-    struct column **slot = column_box(L);
+    struct column **slot = column_box(L, n);
 
     *slot = column_new(n);
     if (*slot == NULL)
@@ -283,7 +288,7 @@ static const struct bridge_type map_type = {"column", sizeof(struct map_op), NUL
 static int map_done(lua_State *L, int status, lua_KContext ctx)
 {
     struct map_op *m = (struct map_op *)ctx;
-    struct column **slot = column_box(L);
+    struct column **slot = column_box(L, m->out->n);
 
     (void)status;
     *slot = m->out;

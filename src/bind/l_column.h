@@ -9,9 +9,10 @@
 /* Make the type known to this state; every luaopen that uses columns calls it first. */
 void column_register(lua_State *L);
 
-/* Push a box for a column and return its slot, which is NULL: the caller stores an owned reference
- * there. Raises when memory is short. */
-struct column **column_box(lua_State *L);
+/* Push a box for a column of n cells and return its slot, which is NULL: the caller stores an owned
+ * reference there. Tells the collector of the n cells, which it cannot see. Raises when memory is
+ * short. */
+struct column **column_box(lua_State *L, size_t n);
 
 /* The column at `index`, borrowed; raises when it is none. */
 struct column *column_check(lua_State *L, int index);

@@ -10,7 +10,8 @@
  *   host.now() -> seconds, never jumps  host.time() -> seconds since 1970
  *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
  *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
- *   host.is_terminal(0 | 1 | 2)         host.pid() -> number
+ *   host.is_terminal(0 | 1 | 2)         host.pid() -> number     host.uid() -> number
+ *   host.make_directory(path) -> true (also when it is there) | nil, message
  */
 #include "bind/host.h"
 #include "bind/modules.h"
@@ -18,9 +19,11 @@
 
 #include "paths.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -211,9 +214,28 @@ static int l_is_terminal(lua_State *L)
     return 1;
 }
 
+static int l_make_directory(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "cannot make the directory %s: %s", path, strerror(errno));
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int l_pid(lua_State *L)
 {
     lua_pushinteger(L, getpid());
+    return 1;
+}
+
+static int l_uid(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)geteuid());
     return 1;
 }
 
@@ -230,6 +252,8 @@ static const luaL_Reg functions[] = {
     {"stats", l_stats},
     {"is_terminal", l_is_terminal},
     {"pid", l_pid},
+    {"uid", l_uid},
+    {"make_directory", l_make_directory},
     {NULL, NULL},
 };
 

@@ -5,7 +5,8 @@
  *       columns: a table of columns of one length, one for each channel
  *       options: n_estimators = 100, max_samples = "auto" (at most 256 rows, or how many rows, or,
  *       as a float in (0, 1], what share of them), contamination = 0.05 (in (0, 0.5], or "auto"),
- *       random_state = 42
+ *       random_state = 42, threads = 1 (to start for the call in a stock interpreter; in the host
+ *       its workers are used)
  *   forest:score_samples(columns)      -> column, in [-1, 0), lower is more isolated
  *   forest:decision_function(columns)  -> column: score - offset
  *   forest:predict(columns)            -> column: -1 where the decision is below 0, else 1
@@ -21,12 +22,12 @@
  * the calls give nil, message, "NoMemory".
  */
 #include "bind/bridge.h"
+#include "bind/iforest_options.h"
 #include "bind/l_column.h"
 #include "bind/modules.h"
 #include "core/iforest.h"
 
 #include <lauxlib.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,7 @@ struct forest_op {
     struct bridge_op op;
     enum kind kind;
     struct iforest_options options;
+    int threads;
     size_t n_columns;
     size_t n_rows;
     struct column **columns; /* references */
@@ -69,8 +71,13 @@ static void forest_work(struct bridge_op *op, struct crew *crew)
 {
     struct forest_op *f = (struct forest_op *)op;
     struct iforest_result result = {0};
+    struct crew own;
     int failed;
 
+    if (crew == NULL && f->threads > 1) {
+        crew_threads(&own, f->threads);
+        crew = &own;
+    }
     if (f->kind == FIT) {
         failed = iforest_fit(&f->forest->forest, f->cells, f->n_columns, f->n_rows, &f->options,
                              crew, &f->fail);
@@ -116,134 +123,6 @@ static const struct bridge_type types[] = {
     {"forest:predict", sizeof(struct forest_op), NULL, forest_work, forest_fini},
 };
 
-/* Check the table of columns at `arg`; its length, and in *rows the columns'. */
-static size_t check_columns(lua_State *L, int arg, size_t *rows)
-{
-    lua_Integer n;
-
-    luaL_argexpected(L, lua_istable(L, arg), arg, "columns: a table of columns");
-    n = luaL_len(L, arg);
-    luaL_argcheck(L, n >= 1, arg, "columns: at least one is needed");
-    luaL_argcheck(L, n <= INT32_MAX, arg, "columns: too many");
-    for (lua_Integer i = 1; i <= n; i++) {
-        const struct column *c;
-
-        lua_geti(L, arg, i);
-        c = column_test(L, -1);
-        if (c == NULL)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "columns: number %I is a %s, not a column",
-                                          (LUAI_UACINT)i, luaL_typename(L, -1)));
-        if (i > 1 && c->n != *rows)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "columns: number %I has %I cells, the first has %I",
-                                          (LUAI_UACINT)i, (LUAI_UACINT)c->n, (LUAI_UACINT)*rows));
-        *rows = c->n;
-        lua_pop(L, 1);
-    }
-    return (size_t)n;
-}
-
-/* Push options[name]; its type. */
-static int option(lua_State *L, int arg, const char *name)
-{
-    if (lua_isnoneornil(L, arg)) {
-        lua_pushnil(L);
-        return LUA_TNIL;
-    }
-    return lua_getfield(L, arg, name);
-}
-
-static int is_auto(lua_State *L)
-{
-    return lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "auto") == 0;
-}
-
-/* A whole number in least..most, or the default. */
-static lua_Integer whole_option(lua_State *L, int arg, const char *name, lua_Integer least,
-                                lua_Integer most, lua_Integer otherwise)
-{
-    lua_Integer value = otherwise;
-    int whole = 1;
-
-    if (option(L, arg, name) != LUA_TNIL) {
-        value = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &whole) : (whole = 0);
-        if (!whole || value < least || value > most)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "%s must be a whole number from %I to %I", name,
-                                          (LUAI_UACINT)least, (LUAI_UACINT)most));
-    }
-    lua_pop(L, 1);
-    return value;
-}
-
-/* Rows per tree; 0 for "auto". A float is a share of the rows, as in scikit-learn. */
-static size_t samples_option(lua_State *L, int arg, size_t rows)
-{
-    size_t samples = 0;
-    int type = option(L, arg, "max_samples");
-
-    if (type == LUA_TNUMBER && lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1)
-        samples = (size_t)lua_tointeger(L, -1);
-    else if (type == LUA_TNUMBER && !lua_isinteger(L, -1) && lua_tonumber(L, -1) > 0 &&
-             lua_tonumber(L, -1) <= 1)
-        samples = (size_t)(lua_tonumber(L, -1) * (double)rows);
-    else if (type != LUA_TNIL && !is_auto(L))
-        luaL_argerror(L, arg,
-                      "max_samples must be \"auto\", a whole number from 1, or a share of "
-                      "the rows as a float in (0, 1]");
-    else
-        type = LUA_TNIL;
-    lua_pop(L, 1);
-    return type != LUA_TNIL && samples == 0 ? 1 : samples;
-}
-
-static double contamination_option(lua_State *L, int arg, double otherwise)
-{
-    double value = otherwise;
-
-    if (option(L, arg, "contamination") != LUA_TNIL) {
-        value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-        if (!is_auto(L) && !(value > 0 && value <= 0.5))
-            luaL_argerror(L, arg, "contamination must be in (0, 0.5], or \"auto\"");
-    }
-    lua_pop(L, 1);
-    return value;
-}
-
-/* Which instructions score: for tests and benchmarks. */
-static enum iforest_path path_option(lua_State *L, int arg)
-{
-    enum iforest_path path = IFOREST_BEST;
-
-    if (option(L, arg, "path") != LUA_TNIL) {
-        const char *name = lua_tostring(L, -1);
-
-        for (path = IFOREST_PLAIN; path > IFOREST_BEST; path--)
-            if (name != NULL && strcmp(name, iforest_path_name(path)) == 0)
-                break;
-        if (name == NULL || (path == IFOREST_BEST && strcmp(name, "best") != 0))
-            luaL_argerror(L, arg,
-                          "path must be \"best\", \"portable\", \"avx2\", \"avx512\" or \"plain\"");
-        luaL_argcheck(L, iforest_path_usable(path), arg, "path: this processor does not have it");
-    }
-    lua_pop(L, 1);
-    return path;
-}
-
-static void check_options(lua_State *L, int arg, size_t rows, struct iforest_options *o)
-{
-    iforest_defaults(o);
-    luaL_argexpected(L, lua_isnoneornil(L, arg) || lua_istable(L, arg), arg, "options: a table");
-    o->n_estimators =
-        (size_t)whole_option(L, arg, "n_estimators", 1, 1000000, (lua_Integer)o->n_estimators);
-    o->random_state =
-        (uint32_t)whole_option(L, arg, "random_state", 0, UINT32_MAX, o->random_state);
-    o->max_samples = samples_option(L, arg, rows);
-    o->contamination = contamination_option(L, arg, o->contamination);
-    o->path = path_option(L, arg);
-}
-
 /* Take references to the columns at `arg`. The box of f is on the stack. */
 static void take_columns(lua_State *L, int arg, size_t n, size_t rows, struct forest_op *f)
 {
@@ -273,7 +152,7 @@ static struct column *result_column(lua_State *L, size_t n)
 
 static void push_column(lua_State *L, struct column **owned)
 {
-    struct column **slot = column_box(L);
+    struct column **slot = column_box(L, (*owned)->n);
 
     *slot = *owned;
     *owned = NULL;
@@ -342,11 +221,14 @@ static int l_fit(lua_State *L)
 {
     struct iforest_options options;
     struct forest_op *f;
+    int threads;
     size_t rows = 0;
-    size_t n = check_columns(L, 1, &rows);
+    size_t n = iforest_options_columns(L, 1, &rows);
 
-    check_options(L, 2, rows, &options);
+    iforest_options_read(L, 2, rows, &options);
+    threads = iforest_options_threads(L, 2);
     f = begin(L, FIT, 1, &options, n, rows);
+    f->threads = threads;
     f->forest = calloc(1, sizeof *f->forest);
     if (f->forest == NULL)
         return luaL_error(L, "out of memory");
@@ -358,11 +240,14 @@ static int l_fit_score(lua_State *L)
 {
     struct iforest_options options;
     struct forest_op *f;
+    int threads;
     size_t rows = 0;
-    size_t n = check_columns(L, 1, &rows);
+    size_t n = iforest_options_columns(L, 1, &rows);
 
-    check_options(L, 2, rows, &options);
+    iforest_options_read(L, 2, rows, &options);
+    threads = iforest_options_threads(L, 2);
     f = begin(L, FIT_SCORE, 1, &options, n, rows);
+    f->threads = threads;
     f->scores = result_column(L, rows);
     f->decisions = result_column(L, rows);
     f->labels = result_column(L, rows);
@@ -387,7 +272,7 @@ static int score_with(lua_State *L, enum kind kind)
     size_t n;
 
     iforest_facts(check_forest(L)->forest, &facts);
-    n = check_columns(L, 2, &rows);
+    n = iforest_options_columns(L, 2, &rows);
     if (n != facts.n_columns)
         return luaL_argerror(L, 2,
                              lua_pushfstring(L, "columns: %I, but the forest was fitted on %I",
@@ -420,7 +305,7 @@ static int l_explain(lua_State *L)
 {
     const struct shared *s = check_forest(L);
     size_t rows = 0;
-    size_t n = check_columns(L, 2, &rows);
+    size_t n = iforest_options_columns(L, 2, &rows);
     lua_Integer row = luaL_checkinteger(L, 3);
     struct fail fail = {0};
     double *cells;
@@ -448,36 +333,47 @@ static void set_integer(lua_State *L, const char *name, size_t value)
     lua_setfield(L, -2, name);
 }
 
+/* The whole numbers of a node, in the order of the names in set_nodes. */
+static lua_Integer node_field(const struct iforest_node *node, int k)
+{
+    const int leaf = node->column < 0;
+
+    switch (k) {
+    case 0:
+        return leaf ? -2 : node->column;
+    case 1:
+        return leaf ? -1 : (lua_Integer)node->left;
+    case 2:
+        return leaf ? -1 : (lua_Integer)node->right;
+    case 3:
+        return node->rows;
+    default:
+        return node->depth;
+    }
+}
+
 /* Add the nodes of tree t to the table on top, as arrays in scikit-learn's terms. */
 static void set_nodes(lua_State *L, const struct iforest *forest, size_t t, size_t n)
 {
-    static const char *const names[] = {"feature", "threshold",      "left",
-                                        "right",   "n_node_samples", "depth"};
+    static const char *const names[] = {"feature", "left", "right", "n_node_samples", "depth"};
     enum { FIELDS = sizeof names / sizeof names[0] };
     int table = lua_gettop(L);
 
     luaL_checkstack(L, FIELDS + 2, "a tree");
-    for (int k = 0; k < FIELDS; k++)
+    for (int k = 0; k <= FIELDS; k++)
         lua_createtable(L, (int)n, 0);
     for (size_t i = 0; i < n; i++) {
         struct iforest_node node;
-        int leaf;
 
         iforest_node(forest, t, i, &node);
-        leaf = node.column < 0;
-        lua_pushinteger(L, leaf ? -2 : node.column);
-        lua_seti(L, table + 1, (lua_Integer)i + 1);
         lua_pushnumber(L, node.threshold);
-        lua_seti(L, table + 2, (lua_Integer)i + 1);
-        lua_pushinteger(L, leaf ? -1 : (lua_Integer)node.left);
-        lua_seti(L, table + 3, (lua_Integer)i + 1);
-        lua_pushinteger(L, leaf ? -1 : (lua_Integer)node.right);
-        lua_seti(L, table + 4, (lua_Integer)i + 1);
-        lua_pushinteger(L, node.rows);
-        lua_seti(L, table + 5, (lua_Integer)i + 1);
-        lua_pushinteger(L, node.depth);
-        lua_seti(L, table + 6, (lua_Integer)i + 1);
+        lua_seti(L, table + FIELDS + 1, (lua_Integer)i + 1);
+        for (int k = 0; k < FIELDS; k++) {
+            lua_pushinteger(L, node_field(&node, k));
+            lua_seti(L, table + 1 + k, (lua_Integer)i + 1);
+        }
     }
+    lua_setfield(L, table, "threshold");
     for (int k = FIELDS; k > 0; k--)
         lua_setfield(L, table, names[k - 1]);
 }
@@ -512,6 +408,32 @@ static int l_tree(lua_State *L)
     return 1;
 }
 
+/* Push what forest.NAME gives. */
+static void push_fact(lua_State *L, const struct iforest_facts *facts, const char *name)
+{
+    const struct {
+        const char *name;
+        size_t value;
+    } whole[] = {{"n_estimators", facts->n_estimators}, {"max_samples", facts->max_samples},
+                 {"random_state", facts->random_state}, {"n_rows", facts->n_rows},
+                 {"n_features", facts->n_columns},      {"n_nodes", facts->n_nodes}};
+
+    for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
+        if (strcmp(name, whole[i].name) == 0) {
+            lua_pushinteger(L, (lua_Integer)whole[i].value);
+            return;
+        }
+    }
+    if (strcmp(name, "offset") == 0)
+        lua_pushnumber(L, facts->offset);
+    else if (strcmp(name, "contamination") != 0)
+        lua_pushnil(L);
+    else if (facts->contamination > 0)
+        lua_pushnumber(L, facts->contamination);
+    else
+        lua_pushliteral(L, "auto");
+}
+
 static int l_forest_index(lua_State *L)
 {
     struct iforest_facts facts;
@@ -519,26 +441,8 @@ static int l_forest_index(lua_State *L)
 
     iforest_facts(check_forest(L)->forest, &facts);
     lua_getfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    if (lua_getfield(L, -1, name) != LUA_TNIL)
-        return 1;
-    if (strcmp(name, "offset") == 0)
-        lua_pushnumber(L, facts.offset);
-    else if (strcmp(name, "n_estimators") == 0)
-        lua_pushinteger(L, (lua_Integer)facts.n_estimators);
-    else if (strcmp(name, "max_samples") == 0)
-        lua_pushinteger(L, (lua_Integer)facts.max_samples);
-    else if (strcmp(name, "contamination") == 0 && facts.contamination > 0)
-        lua_pushnumber(L, facts.contamination);
-    else if (strcmp(name, "contamination") == 0)
-        lua_pushliteral(L, "auto");
-    else if (strcmp(name, "random_state") == 0)
-        lua_pushinteger(L, facts.random_state);
-    else if (strcmp(name, "n_rows") == 0)
-        lua_pushinteger(L, (lua_Integer)facts.n_rows);
-    else if (strcmp(name, "n_features") == 0)
-        lua_pushinteger(L, (lua_Integer)facts.n_columns);
-    else if (strcmp(name, "n_nodes") == 0)
-        lua_pushinteger(L, (lua_Integer)facts.n_nodes);
+    if (lua_getfield(L, -1, name) == LUA_TNIL)
+        push_fact(L, &facts, name);
     return 1;
 }
 

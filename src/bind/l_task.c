@@ -1,6 +1,10 @@
 /* l_task: the Lua module `task` of the host: start tasks, sleep, wait for each other.
  *
  *   task.spawn(fn, ...)     -> id    run fn(...) as a task of its own; its failure is logged
+ *   task.start(fn, ...)     -> job   the same, but its failure is for who asks
+ *     job:wait([seconds]) -> true when it has ended, false when the time was over
+ *     job:failure()       -> nil when it ended well or still runs, else the error with its traceback
+ *     job:id()            -> the task's number
  *   task.sleep(seconds)              let others run meanwhile
  *   task.signal()           -> signal
  *     signal:wait([seconds]) -> true when it was fired, false when the time was over
@@ -14,8 +18,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SIGNAL "anomalyd.signal"
+#define JOB "anomalyd.job"
 
 /* ---- sleep ---- */
 
@@ -108,10 +114,9 @@ static struct signal *check_signal(lua_State *L)
     return *(struct signal **)luaL_checkudata(L, 1, SIGNAL);
 }
 
-static int l_wait(lua_State *L)
+/* Wait at most `seconds` (0: for ever) until the signal is fired, then go on with k. */
+static int wait_for(lua_State *L, struct signal *s, double seconds, lua_KFunction k)
 {
-    struct signal *s = check_signal(L);
-    double seconds = luaL_optnumber(L, 2, 0);
     struct waiter *w = (struct waiter *)bridge_new(L, &waiter_type);
 
     w->op.delay = seconds;
@@ -122,13 +127,16 @@ static int l_wait(lua_State *L)
     if (w->next != NULL)
         w->next->link = &w->next;
     s->first = w;
-    return bridge_run(L, &w->op, waited);
+    return bridge_run(L, &w->op, k);
 }
 
-static int l_fire(lua_State *L)
+static int l_wait(lua_State *L)
 {
-    struct signal *s = check_signal(L);
+    return wait_for(L, check_signal(L), luaL_optnumber(L, 2, 0), waited);
+}
 
+static void fire(struct signal *s)
+{
     while (s->first != NULL) {
         struct waiter *w = s->first;
 
@@ -136,6 +144,11 @@ static int l_fire(lua_State *L)
         w->fired = true;
         task_wake(&w->op);
     }
+}
+
+static int l_fire(lua_State *L)
+{
+    fire(check_signal(L));
     return 0;
 }
 
@@ -164,18 +177,138 @@ static int l_signal(lua_State *L)
 
 /* ---- tasks ---- */
 
-static int l_spawn(lua_State *L)
+enum { TASK_NAME = 96 };
+
+/* A task is named after the place of its function, which is at 1. */
+static void name_task(lua_State *L, char name[TASK_NAME])
 {
     lua_Debug ar;
-    char name[96];
 
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_pushvalue(L, 1);
     lua_getinfo(L, ">S", &ar);
-    snprintf(name, sizeof name, "%s:%d", ar.short_src, ar.linedefined);
+    snprintf(name, TASK_NAME, "%s:%d", ar.short_src, ar.linedefined);
+}
+
+static int l_spawn(lua_State *L)
+{
+    char name[TASK_NAME];
+
+    name_task(L, name);
     lua_pushinteger(L, task_id(task_spawn(L, tasks_of(L), lua_gettop(L) - 1, name, NULL, NULL)));
     return 1;
 }
+
+/* ---- jobs ---- */
+
+/* A task whose end can be waited for. Its handle has one reference, the task another. */
+struct job {
+    int refs;
+    unsigned id;
+    bool ended;
+    char *failed; /* NULL: it ended well */
+    struct signal *signal;
+};
+
+static void job_unref(struct job *job)
+{
+    if (--job->refs > 0)
+        return;
+    signal_unref(job->signal);
+    free(job->failed);
+    free(job);
+}
+
+static void job_ended(void *ctx, const char *failed)
+{
+    struct job *job = ctx;
+
+    job->ended = true;
+    if (failed != NULL)
+        job->failed = strdup(failed);
+    fire(job->signal);
+    job_unref(job);
+}
+
+static struct job *check_job(lua_State *L)
+{
+    return *(struct job **)luaL_checkudata(L, 1, JOB);
+}
+
+static int l_job_gc(lua_State *L)
+{
+    struct job **box = luaL_checkudata(L, 1, JOB);
+
+    if (*box != NULL)
+        job_unref(*box);
+    *box = NULL;
+    return 0;
+}
+
+static int job_waited(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    lua_pushboolean(L, check_job(L)->ended);
+    return 1;
+}
+
+static int l_job_wait(lua_State *L)
+{
+    struct job *job = check_job(L);
+    double seconds = luaL_optnumber(L, 2, 0);
+
+    if (job->ended)
+        return job_waited(L, LUA_OK, 0);
+    return wait_for(L, job->signal, seconds, job_waited);
+}
+
+static int l_job_failure(lua_State *L)
+{
+    lua_pushstring(L, check_job(L)->failed);
+    return 1;
+}
+
+static int l_job_id(lua_State *L)
+{
+    lua_pushinteger(L, check_job(L)->id);
+    return 1;
+}
+
+static struct job *job_new(void)
+{
+    struct job *job = calloc(1, sizeof *job);
+
+    if (job != NULL)
+        job->signal = calloc(1, sizeof *job->signal);
+    if (job == NULL || job->signal == NULL) {
+        free(job);
+        return NULL;
+    }
+    job->refs = job->signal->refs = 1;
+    return job;
+}
+
+static int l_start(lua_State *L)
+{
+    char name[TASK_NAME];
+    struct job **box;
+
+    name_task(L, name);
+    box = lua_newuserdatauv(L, sizeof *box, 0);
+    *box = NULL;
+    luaL_setmetatable(L, JOB);
+    *box = job_new();
+    if (*box == NULL)
+        return luaL_error(L, "out of memory");
+    lua_insert(L, 1);
+    (*box)->id = task_id(task_spawn(L, tasks_of(L), lua_gettop(L) - 2, name, job_ended, *box));
+    (*box)->refs++;
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* ---- the rest ---- */
 
 static int l_id(lua_State *L)
 {
@@ -222,8 +355,15 @@ static int l_list(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"spawn", l_spawn}, {"sleep", l_sleep},   {"signal", l_signal}, {"id", l_id},
-    {"list", l_list},   {"cancel", l_cancel}, {NULL, NULL},
+    {"spawn", l_spawn}, {"start", l_start}, {"sleep", l_sleep},   {"signal", l_signal},
+    {"id", l_id},       {"list", l_list},   {"cancel", l_cancel}, {NULL, NULL},
+};
+
+static const luaL_Reg job_methods[] = {
+    {"wait", l_job_wait},
+    {"failure", l_job_failure},
+    {"id", l_job_id},
+    {NULL, NULL},
 };
 
 static const luaL_Reg signal_methods[] = {
@@ -232,16 +372,23 @@ static const luaL_Reg signal_methods[] = {
     {NULL, NULL},
 };
 
-int luaopen_task(lua_State *L)
+static void make_type(lua_State *L, const char *name, lua_CFunction gc, const luaL_Reg *methods)
 {
-    luaL_checkversion(L);
-    if (luaL_newmetatable(L, SIGNAL)) {
-        lua_pushcfunction(L, l_signal_gc);
+    if (luaL_newmetatable(L, name)) {
+        lua_pushcfunction(L, gc);
         lua_setfield(L, -2, "__gc");
-        luaL_newlib(L, signal_methods);
+        lua_newtable(L);
+        luaL_setfuncs(L, methods, 0);
         lua_setfield(L, -2, "__index");
     }
     lua_pop(L, 1);
+}
+
+int luaopen_task(lua_State *L)
+{
+    luaL_checkversion(L);
+    make_type(L, SIGNAL, l_signal_gc, signal_methods);
+    make_type(L, JOB, l_job_gc, job_methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -24,7 +24,10 @@ MODULE int luaopen_s3_call(lua_State *L);
 MODULE int luaopen_sigv4(lua_State *L);
 
 /* In the host only. */
+int luaopen_console_client(lua_State *L);
+int luaopen_console_server(lua_State *L);
 int luaopen_host(lua_State *L);
+int luaopen_line_edit(lua_State *L);
 int luaopen_server(lua_State *L);
 int luaopen_task(lua_State *L);
 int luaopen_watch(lua_State *L);

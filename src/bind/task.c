@@ -4,6 +4,7 @@
 #include "run/log.h"
 
 #include <lauxlib.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@ enum { HOOK_COUNT = 100000, NAME_MAX_LEN = 64 };
 
 #define TASKS_KEY "anomalyd.tasks"
 
+/* Twice the seconds that a script has for its cleaning up after it was ended. */
+#define MOST_GRACE 0.2
+
 struct task {
     struct task *next_ready;
     struct task *prev, *next; /* all living tasks */
@@ -25,7 +29,9 @@ struct task {
     bool ready;
     bool urgent;
     bool cancelled;
+    int nargs;          /* for the first resume; later ones carry nothing */
     struct wait *waits; /* NULL while ready or running */
+    int heeds;          /* what can be read from here interrupts it; -1: nothing */
     double born;
     task_end end;
     void *ctx;
@@ -264,21 +270,47 @@ void task_cancel(struct tasks *tasks, struct task *task)
 
 /* ---- running ---- */
 
-/* The runaway guard. The first error may be caught and reported; a script that goes on computing
- * after it meets the hook at every instruction, which no pcall loop survives. */
+void task_heed(struct task *task, int fd)
+{
+    task->heeds = fd;
+}
+
+/* Lua has this thread while it computes, so the loop cannot read an interrupt: look for it. */
+static bool is_interrupted(const struct task *task)
+{
+    struct pollfd p = {task->heeds, POLLIN, 0};
+
+    return task->heeds >= 0 && poll(&p, 1, 0) > 0;
+}
+
+/* The runaway guard. The first error may be caught and reported, within half a slice more; after
+ * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     struct tasks *tasks = tasks_of(L);
     double now = loop_now();
+    bool interrupted;
 
     (void)ar;
-    if (tasks->current == NULL || now < tasks->deadline)
+    if (tasks->current == NULL)
+        return;
+    interrupted = !tasks->overran && is_interrupted(tasks->current);
+    if (now < tasks->deadline && !interrupted)
         return;
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    else
+        tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
     tasks->overran = true;
-    tasks->deadline = now + tasks->slice / 2;
-    luaL_error(L, "script ran too long: %d ms without waiting", (int)(tasks->slice * 1000));
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
+    if (interrupted)
+        lua_pushliteral(L, "interrupted");
+    else
+        lua_pushfstring(L, "script ran too long: %d ms without waiting",
+                        (int)(tasks->slice * 1000));
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void unlink_task(struct task *task)
@@ -354,9 +386,9 @@ static void run(struct task *task)
     lua_State *co = task->co;
     int n = 0;
     int status;
-    /* The first resume finds the function and its arguments; later ones carry nothing. */
-    int nargs = lua_status(co) == LUA_YIELD ? 0 : lua_gettop(co) - 1;
+    int nargs = task->nargs;
 
+    task->nargs = 0;
     tasks->current = task;
     tasks->overran = false;
     tasks->deadline = loop_now() + tasks->slice;
@@ -416,9 +448,11 @@ static struct task *spawn(lua_State *L, struct tasks *tasks, int nargs, const ch
     lua_xmove(L, co, nargs + 1);
     task->tasks = tasks;
     task->co = co;
+    task->nargs = nargs;
     task->anchor = anchor;
     task->id = ++tasks->last_id;
     task->urgent = urgent;
+    task->heeds = -1;
     task->born = loop_now();
     task->end = end;
     task->ctx = ctx;

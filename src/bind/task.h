@@ -62,6 +62,10 @@ struct task *task_find(struct tasks *tasks, unsigned id);
 /* End a waiting task's wait with an error in it; one that is ready gets it at its next wait. */
 void task_cancel(struct tasks *tasks, struct task *task);
 
+/* From now on the task, which runs, is interrupted while it computes as soon as something can be read
+ * from `fd` (or its other end is gone); -1: no more. */
+void task_heed(struct task *task, int fd);
+
 /* Wake an operation whose step said BRIDGE_PARK. Calling it twice, or when it does not wait (any
  * more), does nothing. */
 void task_wake(struct bridge_op *op);

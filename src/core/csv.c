@@ -116,10 +116,10 @@ static size_t after_line_end(const struct csv *csv, size_t place)
 }
 
 /* Divide begin..size among the threads. */
-static int divide(struct parse *p, struct crew *crew)
+static int divide(struct parse *p, size_t least, struct crew *crew)
 {
     size_t bytes = p->csv->size - p->begin;
-    size_t n = crew_width(crew) > 1 ? bytes / STRETCH_BYTES : 1;
+    size_t n = crew_width(crew) > 1 ? bytes / least : 1;
     size_t place = p->begin;
 
     n = n < 1 ? 1 : n > STRETCHES ? STRETCHES : n;
@@ -421,7 +421,7 @@ static int read_rows(struct parse *p, const struct csv_options *options, struct 
     struct csv_survey all = {.lines = 0};
     size_t slots;
 
-    if (divide(p, crew) != 0)
+    if (divide(p, or_default(options->stretch, STRETCH_BYTES), crew) != 0)
         return fail_memory(fail);
     crew_each(crew, p->n_stretches, survey_part, p);
     slots = sum_up(p, &all);

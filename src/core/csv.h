@@ -45,6 +45,7 @@ struct csv_limits {
 struct csv_options {
     char delimiter; /* 0: the one of , ; tab | that the header holds most of */
     bool text_only; /* do not read numbers ahead: for who wants a few cells */
+    size_t stretch; /* bytes of a thread's share at least; 0: 1 MiB. For tests */
     struct csv_limits limits;
 };
 

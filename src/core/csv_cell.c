@@ -78,11 +78,6 @@ enum csv_kind csv_cell_kind(const char *raw, size_t n, double *value)
     return CSV_BOOLEAN;
 }
 
-bool csv_cell_plain(const char *raw, size_t n, double *value)
-{
-    return plain_number(raw, n, value);
-}
-
 static char *copy(char *out, const char *from, const char *to)
 {
     memcpy(out, from, (size_t)(to - from));

@@ -38,9 +38,4 @@ size_t csv_cell_decode(const char *raw, size_t n, char *out);
  * or ends with white space. 0 or -1 as buf_add. */
 int csv_cell_encode(const char *text, size_t n, char delimiter, struct buf *out);
 
-/* The number in raw[0..n-1] when it is written in the plainest way: at most 16 bytes of digits and
- * one point behind an optional "-". False: look closer. The 16 bytes before raw + n must be
- * readable. */
-bool csv_cell_plain(const char *raw, size_t n, double *value);
-
 #endif

@@ -183,7 +183,7 @@ double csv_cells_number(const struct csv_cells *c, size_t row)
 
 /* ---- writing ---- */
 
-static char *put_whole(char *out, uint64_t v)
+char *csv_cells_put_whole(char *out, uint64_t v)
 {
     char digits[20];
     char *p = digits + sizeof digits;
@@ -196,63 +196,17 @@ static char *put_whole(char *out, uint64_t v)
     return out + (digits + sizeof digits - p);
 }
 
-static char *put_integer(char *out, int64_t v)
-{
-    if (v < 0)
-        *out++ = '-';
-    return put_whole(out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
-}
-
-/* Ten thousandths as a decimal with at least one place. */
-static char *put_fixed4(char *out, int32_t v)
-{
-    uint32_t u = (uint32_t)v, places;
-
-    if (v < 0) {
-        if (v == CSV_MINUS_ZERO)
-            u = 0;
-        *out++ = '-';
-        u = 0 - u;
-    }
-    places = u % 10000;
-    out = put_whole(out, u / 10000);
-    *out++ = '.';
-    out[0] = (char)('0' + places / 1000);
-    out[1] = (char)('0' + places / 100 % 10);
-    out[2] = (char)('0' + places / 10 % 10);
-    out[3] = (char)('0' + places % 10);
-    if (places % 100 == 0)
-        return out + (places % 1000 == 0 ? 1 : 2);
-    return out + (places % 10 == 0 ? 3 : 4);
-}
-
-static char *put_flag(char *out, unsigned char flag)
-{
-    if (flag == CSV_NO_FLAG)
-        return out;
-    memcpy(out, flag != 0 ? "True\0\0\0" : "False\0\0", FLAG_ROOM);
-    return out + (flag != 0 ? 4 : 5);
-}
-
-static char *put_number(char *out, double x, enum csv_format format)
+char *csv_cells_put_number(char *out, double x, enum csv_format format)
 {
     if (isnan(x))
         return out;
-    if (format == CSV_INTEGER)
-        return put_integer(out, (int64_t)x);
-    return out + (format == CSV_FIXED4 ? number_fixed4(x, out) : number_shortest(x, out));
-}
+    if (format == CSV_INTEGER) {
+        int64_t v = (int64_t)x;
 
-char *csv_cells_put(const struct csv_cells *c, size_t row, char *out)
-{
-    if (c->flags != NULL)
-        return put_flag(out, c->flags[row]);
-    if (c->small == NULL)
-        return put_number(out, c->column->cells[row], c->format);
-    if (c->small[row] == CSV_NO_SMALL)
-        return out;
-    return c->format == CSV_FIXED4 ? put_fixed4(out, c->small[row])
-                                   : put_integer(out, c->small[row]);
+        *out = '-';
+        return csv_cells_put_whole(out + (v < 0), v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    }
+    return out + (format == CSV_FIXED4 ? number_fixed4(x, out) : number_shortest(x, out));
 }
 
 const char *csv_cells_peek(const struct csv_cells *c, size_t row, char *scratch, size_t *length)

@@ -27,7 +27,7 @@ size_t csv_quoted_end(const char *text, size_t size, size_t open)
 }
 
 /* Files that are often sent by mistake, known by their first bytes. */
-static int check_magic(const struct csv *csv, struct fail *fail)
+static int check_magic(const struct csv *csv, size_t start, size_t line, struct fail *fail)
 {
     static const struct {
         const char *bytes;
@@ -37,19 +37,18 @@ static int check_magic(const struct csv *csv, struct fail *fail)
         {"\x1f\x8b", 2, "is compressed by gzip: unpack it first"},
         {"PK\x03\x04", 4, "is a zip archive or an Excel workbook: export it as CSV"},
         {"\x28\xb5\x2f\xfd", 4, "is compressed by zstd: unpack it first"},
-        {"BZh", 3, "is compressed by bzip2: unpack it first"},
         {"\xfd"
          "7zXZ",
          5, "is compressed by xz: unpack it first"},
-        {"PAR1", 4, "is a Parquet file: export it as CSV"},
         {"\xd0\xcf\x11\xe0", 4, "is an old Excel workbook: export it as CSV"},
         {"\xff\xfe", 2, "is UTF-16: save it as UTF-8"},
         {"\xfe\xff", 2, "is UTF-16: save it as UTF-8"},
     };
 
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
-        if (csv->size >= magics[i].n && memcmp(csv->text, magics[i].bytes, magics[i].n) == 0)
-            return fail_set(fail, "NotText", "line 1: the file %s", magics[i].what);
+        if (csv->size - start >= magics[i].n &&
+            memcmp(csv->text + start, magics[i].bytes, magics[i].n) == 0)
+            return fail_set(fail, "NotText", "line %zu: the file %s", line, magics[i].what);
     return 0;
 }
 
@@ -89,9 +88,10 @@ static bool is_delimiter(char c, char delimiter)
     return delimiter != 0 ? c == delimiter : c != 0 && strchr(candidates, c) != NULL;
 }
 
-/* Where the header ends, counting the candidates outside quotes. -1 when a quote never closes. */
+/* Where the header ends; NULL counts, or the candidates outside quotes are counted (`delimiter` is 0
+ * then: a quote behind any candidate opens a field). -1 when a quote never closes. */
 static int find_end(const struct csv *csv, size_t start, char delimiter, size_t *end,
-                    size_t counts[4])
+                    size_t *counts)
 {
     bool opens = true;
     size_t p = start;
@@ -107,7 +107,7 @@ static int find_end(const struct csv *csv, size_t start, char delimiter, size_t 
             continue;
         }
         opens = is_delimiter(c, delimiter);
-        if (opens && delimiter == 0)
+        if (opens && counts != NULL)
             counts[strchr(candidates, c) - candidates]++;
         p++;
     }
@@ -115,10 +115,13 @@ static int find_end(const struct csv *csv, size_t start, char delimiter, size_t 
     return 0;
 }
 
-static char most_frequent(const size_t counts[4])
+/* The candidate that the header holds most of. */
+static char recognise(const struct csv *csv, size_t start)
 {
-    size_t best = 0;
+    size_t counts[4] = {0, 0, 0, 0};
+    size_t best = 0, end;
 
+    (void)find_end(csv, start, 0, &end, counts);
     for (size_t i = 1; i < 4; i++)
         if (counts[i] > counts[best])
             best = i;
@@ -312,7 +315,6 @@ static int check_bytes(const struct csv *csv, size_t line, struct fail *fail)
 static int find_header(struct csv *csv, char delimiter, const struct csv_limits *limits,
                        struct fail *fail, size_t *line)
 {
-    size_t counts[4] = {0, 0, 0, 0};
     size_t start = find_start(csv, line);
     size_t end;
 
@@ -320,11 +322,13 @@ static int find_header(struct csv *csv, char delimiter, const struct csv_limits 
         *line = 1;
         return fail_set(fail, "Empty", "line 1: the file is empty: a header line is needed");
     }
-    if (find_end(csv, start, delimiter, &end, counts) != 0)
+    if (check_magic(csv, start, *line, fail) != 0)
+        return -1;
+    csv->delimiter = delimiter != 0 ? delimiter : recognise(csv, start);
+    if (find_end(csv, start, csv->delimiter, &end, NULL) != 0)
         return fail_set(fail, "UnclosedQuote", "line %zu: a quote in the header never closes",
                         *line);
     csv->header = (struct csv_span){(uint32_t)start, (uint32_t)(end - start)};
-    csv->delimiter = delimiter != 0 ? delimiter : most_frequent(counts);
     csv->n_columns = csv_count_fields(csv, start, end);
     if (csv->header.length > limits->row_bytes)
         return fail_set(fail, "TooLarge",
@@ -340,8 +344,7 @@ size_t csv_header_read(struct csv *csv, char delimiter, const struct csv_limits 
                        struct fail *fail, size_t *line)
 {
     *line = 1;
-    if (check_magic(csv, fail) != 0 || find_header(csv, delimiter, limits, fail, line) != 0 ||
-        read_names(csv, fail) != 0)
+    if (find_header(csv, delimiter, limits, fail, line) != 0 || read_names(csv, fail) != 0)
         return 0;
     if (is_data(csv)) {
         const struct csv_name *first = &csv->names[0];

@@ -1,12 +1,14 @@
 /* csv_plain: numbers of the plainest form, eight digits at a time.
  *
- * Most cells of a data file are a handful of digits with a point. Such a cell is loaded as one or
- * two words that end where it ends, the point is closed up, and the digits are summed by three
+ * Most cells of a data file are a handful of digits with a point. Such a cell is loaded as one to
+ * three words that end where it ends, the point is closed up, and the digits are summed by three
  * multiplications. Up to 2^53 the digits and the power of ten are exact doubles, so the one division
- * rounds once: the result is the nearest double.
+ * rounds once: the result is the nearest double. Longer numbers go the general way.
  */
 #ifndef CORE_CSV_PLAIN_H
 #define CORE_CSV_PLAIN_H
+
+#include "core/number.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -105,11 +107,53 @@ static inline bool plain_long(const char *end, size_t n, double *value)
         high = plain_close_up(high, i);
     }
     sum = plain_sum(high) * 100000000 + plain_sum(low);
-    *value = (double)(int64_t)sum / csv_plain_powers[decimals];
-    return plain_valid(high) && plain_valid(low) && sum <= UINT64_C(1) << 53;
+    *value = sum <= UINT64_C(1) << 53 ? (double)(int64_t)sum / csv_plain_powers[decimals]
+                                      : number_scaled(sum, -(int64_t)decimals);
+    return plain_valid(high) && plain_valid(low);
 }
 
-/* See csv_cell_plain. */
+/* 17 to 24 bytes, as long as the digits make no more than 64 bits. */
+static inline bool plain_longest(const char *end, size_t n, double *value)
+{
+    uint64_t high = plain_digits(end - 16, n - 16);
+    uint64_t middle = plain_digits(end - 8, 8);
+    uint64_t low = plain_digits(end, 8);
+    uint64_t points = plain_points(low);
+    unsigned i, decimals = 0;
+
+    if (points != 0) {
+        i = (unsigned)__builtin_ctzll(points) >> 3;
+        decimals = 7 - i;
+        low = plain_close_up(low, i) | middle >> 56;
+        middle = middle << 8 | high >> 56;
+        high <<= 8;
+    } else if ((points = plain_points(middle)) != 0) {
+        i = (unsigned)__builtin_ctzll(points) >> 3;
+        decimals = 15 - i;
+        middle = plain_close_up(middle, i) | high >> 56;
+        high <<= 8;
+    } else if ((points = plain_points(high)) != 0) {
+        i = (unsigned)__builtin_ctzll(points) >> 3;
+        decimals = 23 - i;
+        high = plain_close_up(high, i);
+    }
+    if (!plain_valid(high) || !plain_valid(middle) || !plain_valid(low))
+        return false;
+    high = plain_sum(high);
+    if (high > 1843) /* 1844 * 10^16 is beyond 2^64 */
+        return false;
+    *value = number_scaled(high * UINT64_C(10000000000000000) + plain_sum(middle) * 100000000 +
+                               plain_sum(low),
+                           -(int64_t)decimals);
+    return true;
+}
+
+/* How many bytes before the end of a cell may be read. */
+enum { PLAIN_REACH = 24 };
+
+/* The number in raw[0..n-1] when it is written in the plainest way: digits and at most one point
+ * behind an optional "-", 24 bytes at most. False: look closer (*value may have been set). The
+ * PLAIN_REACH bytes before raw + n must be readable. */
 static inline bool plain_number(const char *raw, size_t n, double *value)
 {
     const char *end = raw + n;
@@ -123,6 +167,8 @@ static inline bool plain_number(const char *raw, size_t n, double *value)
         ok = plain_short(end, n, value);
     else if (n - 1 < 16)
         ok = plain_long(end, n, value);
+    else if (n - 1 < 24)
+        ok = plain_longest(end, n, value);
     else
         return false;
     if (negative)

@@ -7,13 +7,39 @@
 #include <immintrin.h>
 #endif
 
-/* One way to look at whole blocks. */
+enum { BLOCK = 64 };
+
+/* What separates fields and rows. */
+struct marks {
+    char delimiter;
+    char carriage_return; /* CR, or LF where the text has none */
+};
+
+/* One way to look at whole blocks. `places` lists their separators at `out`, with `base` added, and
+ * gives the end of the list. */
 struct path {
     const char *name;
     void (*survey)(const char *text, size_t blocks, struct csv_survey *survey);
-    void (*masks)(const char *text, size_t blocks, char delimiter, bool carriage_return,
-                  uint64_t *masks);
+    uint16_t *(*places)(const char *text, size_t blocks, struct marks marks, uint32_t base,
+                        uint16_t *out);
 };
+
+/* List the bits of a mask, eight at a time whether there are so many or not: to stop at the last
+ * would cost a wrong guess of the processor for each block. */
+__attribute__((always_inline)) static inline uint16_t *list_bits(uint16_t *out, uint64_t mask,
+                                                                 uint32_t base)
+{
+    uint16_t *end = out + __builtin_popcountll(mask);
+
+    do {
+        for (int i = 0; i < 8; i++) {
+            out[i] = (uint16_t)(base + (uint32_t)__builtin_ctzll(mask | UINT64_C(1) << 63));
+            mask &= mask - 1;
+        }
+        out += 8;
+    } while (mask != 0);
+    return end;
+}
 
 /* Count the line ends of a block; `after` tells whether the block before ended with CR. */
 #define COUNT_LINES(lines, feeds, returns, after)                                                  \
@@ -40,7 +66,7 @@ static uint64_t equal_bits(const char *block, char c)
 {
     uint64_t bits = 0;
 
-    for (int i = 0; i < CSV_BLOCK / 8; i++) {
+    for (int i = 0; i < BLOCK / 8; i++) {
         uint64_t word;
 
         memcpy(&word, block + i * 8, 8);
@@ -56,35 +82,38 @@ static void survey_portable(const char *text, size_t blocks, struct csv_survey *
 {
     uint64_t after = survey->after_return;
 
-    for (; blocks > 0; blocks--, text += CSV_BLOCK) {
+    for (; blocks > 0; blocks--, text += BLOCK) {
         uint64_t returns = equal_bits(text, '\r');
 
         COUNT_LINES(survey->lines, equal_bits(text, '\n'), returns, after);
         survey->carriage_return |= returns != 0;
-        survey->quote |= memchr(text, '"', CSV_BLOCK) != NULL;
-        survey->nul |= memchr(text, 0, CSV_BLOCK) != NULL;
+        survey->quote |= memchr(text, '"', BLOCK) != NULL;
+        survey->nul |= memchr(text, 0, BLOCK) != NULL;
     }
     survey->after_return = after != 0;
 }
 
-static void masks_portable(const char *text, size_t blocks, char delimiter, bool carriage_return,
-                           uint64_t *masks)
+static uint16_t *places_portable(const char *text, size_t blocks, struct marks marks, uint32_t base,
+                                 uint16_t *out)
 {
-    for (size_t i = 0; i < blocks; i++, text += CSV_BLOCK) {
-        masks[i] = equal_bits(text, delimiter) | equal_bits(text, '\n');
-        if (carriage_return)
-            masks[i] |= equal_bits(text, '\r');
+    for (; blocks > 0; blocks--, text += BLOCK, base += BLOCK) {
+        uint64_t mask = equal_bits(text, marks.delimiter) | equal_bits(text, '\n');
+
+        if (marks.carriage_return != '\n')
+            mask |= equal_bits(text, marks.carriage_return);
+        out = list_bits(out, mask, base);
     }
+    return out;
 }
 
-static const struct path portable = {"portable", survey_portable, masks_portable};
+static const struct path portable = {"portable", survey_portable, places_portable};
 
 /* ---- AVX2 and AVX-512 ---- */
 
 #if defined(__x86_64__)
 
-#define AVX2 __attribute__((target("avx2,popcnt")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,popcnt")))
+#define AVX2 __attribute__((target("avx2,bmi,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi2,bmi,popcnt")))
 
 AVX2 static inline uint64_t equal_avx2(__m256i low, __m256i high, char c)
 {
@@ -102,7 +131,7 @@ AVX2 static void survey_avx2(const char *text, size_t blocks, struct csv_survey 
     __m256i quotes = zero, nuls = zero;
     uint64_t any_return = 0, after = survey->after_return;
 
-    for (; blocks > 0; blocks--, text += CSV_BLOCK) {
+    for (; blocks > 0; blocks--, text += BLOCK) {
         __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)text);
         __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(text + 32));
         uint64_t feeds = equal_avx2(low, high, '\n');
@@ -120,17 +149,19 @@ AVX2 static void survey_avx2(const char *text, size_t blocks, struct csv_survey 
     survey->nul |= _mm256_movemask_epi8(nuls) != 0;
 }
 
-AVX2 static void masks_avx2(const char *text, size_t blocks, char delimiter, bool carriage_return,
-                            uint64_t *masks)
+AVX2 static uint16_t *places_avx2(const char *text, size_t blocks, struct marks marks,
+                                  uint32_t base, uint16_t *out)
 {
-    for (size_t i = 0; i < blocks; i++, text += CSV_BLOCK) {
+    for (; blocks > 0; blocks--, text += BLOCK, base += BLOCK) {
         __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)text);
         __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(text + 32));
+        uint64_t mask = equal_avx2(low, high, marks.delimiter) | equal_avx2(low, high, '\n');
 
-        masks[i] = equal_avx2(low, high, delimiter) | equal_avx2(low, high, '\n');
-        if (carriage_return)
-            masks[i] |= equal_avx2(low, high, '\r');
+        if (marks.carriage_return != '\n')
+            mask |= equal_avx2(low, high, marks.carriage_return);
+        out = list_bits(out, mask, base);
     }
+    return out;
 }
 
 AVX512 static void survey_avx512(const char *text, size_t blocks, struct csv_survey *survey)
@@ -140,7 +171,7 @@ AVX512 static void survey_avx512(const char *text, size_t blocks, struct csv_sur
     const __m512i quote = _mm512_set1_epi8('"');
     uint64_t any_return = 0, any_quote = 0, any_nul = 0, after = survey->after_return;
 
-    for (; blocks > 0; blocks--, text += CSV_BLOCK) {
+    for (; blocks > 0; blocks--, text += BLOCK) {
         __m512i block = _mm512_loadu_si512(text);
         uint64_t feeds = _mm512_cmpeq_epi8_mask(block, feed);
         uint64_t returns = _mm512_cmpeq_epi8_mask(block, back);
@@ -156,23 +187,39 @@ AVX512 static void survey_avx512(const char *text, size_t blocks, struct csv_sur
     survey->nul |= any_nul != 0;
 }
 
-AVX512 static void masks_avx512(const char *text, size_t blocks, char delimiter,
-                                bool carriage_return, uint64_t *masks)
+/* The numbers 0..63 are squeezed by the mask, which leaves the list. */
+AVX512 static uint16_t *places_avx512(const char *text, size_t blocks, struct marks marks,
+                                      uint32_t base, uint16_t *out)
 {
-    const __m512i comma = _mm512_set1_epi8(delimiter);
+    const __m512i comma = _mm512_set1_epi8(marks.delimiter);
     const __m512i feed = _mm512_set1_epi8('\n');
-    const __m512i back = _mm512_set1_epi8(carriage_return ? '\r' : '\n');
+    const __m512i back = _mm512_set1_epi8(marks.carriage_return);
+    const __m512i count = _mm512_set_epi8(
+        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41,
+        40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18,
+        17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
 
-    for (size_t i = 0; i < blocks; i++, text += CSV_BLOCK) {
+    for (; blocks > 0; blocks--, text += BLOCK, base += BLOCK) {
         __m512i block = _mm512_loadu_si512(text);
+        __m512i first = _mm512_set1_epi16((short)base);
+        uint64_t mask = _mm512_cmpeq_epi8_mask(block, comma) | _mm512_cmpeq_epi8_mask(block, feed) |
+                        _mm512_cmpeq_epi8_mask(block, back);
+        __m512i list = _mm512_maskz_compress_epi8(mask, count);
+        int n = __builtin_popcountll(mask);
 
-        masks[i] = _mm512_cmpeq_epi8_mask(block, comma) | _mm512_cmpeq_epi8_mask(block, feed) |
-                   _mm512_cmpeq_epi8_mask(block, back);
+        _mm512_storeu_si512(
+            out, _mm512_add_epi16(first, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(list))));
+        if (n > 32)
+            _mm512_storeu_si512(
+                out + 32,
+                _mm512_add_epi16(first, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(list, 1))));
+        out += n;
     }
+    return out;
 }
 
-static const struct path avx2 = {"avx2", survey_avx2, masks_avx2};
-static const struct path avx512 = {"avx512", survey_avx512, masks_avx512};
+static const struct path avx2 = {"avx2", survey_avx2, places_avx2};
+static const struct path avx512 = {"avx512", survey_avx512, places_avx512};
 
 #endif
 
@@ -182,7 +229,8 @@ static const struct path *find_path(const char *name)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512bw") && (name == NULL || strcmp(name, avx512.name) == 0))
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2") &&
+        (name == NULL || strcmp(name, avx512.name) == 0))
         return &avx512;
     if (__builtin_cpu_supports("avx2") && (name == NULL || strcmp(name, avx2.name) == 0))
         return &avx2;
@@ -209,30 +257,31 @@ const char *csv_scan_path(const char *name)
 
 void csv_scan_survey(const char *text, size_t n, struct csv_survey *survey)
 {
-    char last[CSV_BLOCK];
-    size_t whole = n / CSV_BLOCK;
-    size_t rest = n % CSV_BLOCK;
+    char last[BLOCK];
+    size_t whole = n / BLOCK;
+    size_t rest = n % BLOCK;
 
     chosen->survey(text, whole, survey);
     if (rest == 0)
         return;
     memset(last, ' ', sizeof last);
-    memcpy(last, text + whole * CSV_BLOCK, rest);
+    memcpy(last, text + whole * BLOCK, rest);
     chosen->survey(last, 1, survey);
 }
 
-void csv_scan_masks(const char *text, size_t n, char delimiter, bool carriage_return,
-                    uint64_t *masks)
+size_t csv_scan_places(const char *text, size_t n, char delimiter, bool carriage_return,
+                       uint16_t places[CSV_PLACES])
 {
-    char last[CSV_BLOCK];
-    size_t whole = n / CSV_BLOCK;
-    size_t rest = n % CSV_BLOCK;
+    struct marks marks = {delimiter, carriage_return ? '\r' : '\n'};
+    char last[BLOCK];
+    size_t whole = n / BLOCK;
+    size_t rest = n % BLOCK;
+    uint16_t *out = chosen->places(text, whole, marks, 0, places);
 
-    chosen->masks(text, whole, delimiter, carriage_return, masks);
-    if (rest == 0)
-        return;
-    memset(last, 0, sizeof last);
-    memcpy(last, text + whole * CSV_BLOCK, rest);
-    chosen->masks(last, 1, delimiter, carriage_return, masks + whole);
-    masks[whole] &= (UINT64_C(1) << rest) - 1;
+    if (rest > 0) {
+        memset(last, delimiter == ' ' ? '.' : ' ', sizeof last);
+        memcpy(last, text + whole * BLOCK, rest);
+        out = chosen->places(last, 1, marks, (uint32_t)(whole * BLOCK), out);
+    }
+    return (size_t)(out - places);
 }

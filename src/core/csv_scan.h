@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CSV_BLOCK = 64, CSV_WINDOW = 64 }; /* bytes of a block, blocks of a window */
+/* Bytes of a window, and room for the places of its separators: a list is written in blocks of 64
+ * whether they are full or not. */
+enum { CSV_WINDOW = 4096, CSV_PLACES = CSV_WINDOW + 64 };
 
 /* What a text holds. */
 struct csv_survey {
@@ -22,14 +24,13 @@ struct csv_survey {
 };
 
 /* Look over text[0..n-1], adding to *survey: a text may be surveyed piece by piece, but no piece
- * but the last may have other than a multiple of CSV_BLOCK bytes. */
+ * but the last may have other than a multiple of 64 bytes. */
 void csv_scan_survey(const char *text, size_t n, struct csv_survey *survey);
 
-/* Mark the separators of n bytes (n <= CSV_BLOCK * CSV_WINDOW): bit i of masks[k] is set when
- * text[64 * k + i] is `delimiter`, LF, or (where `carriage_return`) CR. Bits from n on are 0. Sets
- * (n + 63) / 64 masks and reads no byte beyond n. */
-void csv_scan_masks(const char *text, size_t n, char delimiter, bool carriage_return,
-                    uint64_t *masks);
+/* List the separators of text[0..n-1], n <= CSV_WINDOW: where a byte is `delimiter`, LF, or (where
+ * `carriage_return`) CR, in ascending order. Returns how many there are. Reads no byte beyond n. */
+size_t csv_scan_places(const char *text, size_t n, char delimiter, bool carriage_return,
+                       uint16_t places[CSV_PLACES]);
 
 /* For tests: use this path from now on ("portable", "avx2", "avx512"; NULL: the best one). Gives
  * the name of the path in use, or NULL when this machine has no such path (nothing changes). Not

@@ -11,7 +11,8 @@
 enum {
     BLOCK_ROWS = 4096, /* rows formatted in one go by one thread */
     MOST_BLOCKS = 64,  /* blocks at once */
-    MOST_OUTPUTS = 65536
+    MOST_OUTPUTS = 65536,
+    COPY_BLOCK = 32
 };
 
 /* Larger than any text that the limits of the reader let through, with any columns added. */
@@ -226,43 +227,64 @@ static size_t room_of(const struct csv_sheet *s)
     return room;
 }
 
-/* Append the computed cells of a row behind its input cells. There is room for all but texts. */
-static int add_computed(const struct csv_sheet *s, size_t row, size_t room, struct buf *out)
+/* Copy n bytes in blocks, up to COPY_BLOCK - 1 more than asked for on both sides, which must be
+ * there. */
+static inline void copy_blocks(char *out, const char *from, size_t n)
 {
-    char delimiter = s->csv->delimiter;
-
-    for (size_t i = s->csv->n_columns; i < s->n; i++) {
-        const struct csv_cells *cells = s->outputs[i].cells;
-
-        out->data[out->len++] = delimiter;
-        if (cells->format != CSV_TEXTS)
-            out->len = (size_t)(csv_cells_put(cells, row, out->data + out->len) - out->data);
-        else if (csv_cells_write(cells, row, delimiter, out) != 0 || buf_reserve(out, room) != 0)
-            return -1;
-    }
-    return 0;
+    for (size_t i = 0; i < n; i += COPY_BLOCK)
+        memcpy(out + i, from + i, COPY_BLOCK);
 }
 
-/* Append a row whose input cells are all kept. */
+/* Append a text cell; leaves `room` behind it. Gives the end, or NULL. */
+static char *add_text(const struct csv_sheet *s, const struct csv_cells *cells, size_t row,
+                      size_t room, char *p, struct buf *out)
+{
+    out->len = (size_t)(p - out->data);
+    if (csv_cells_write(cells, row, s->csv->delimiter, out) != 0 || buf_reserve(out, room) != 0)
+        return NULL;
+    return out->data + out->len;
+}
+
+/* Append a row whose input cells are all kept, and the computed ones behind them. `room` is what
+ * these take at most, texts aside, with a line end and what copy_blocks writes too much. */
 static int add_whole_row(const struct csv_sheet *s, size_t row, size_t room, struct buf *out)
 {
     const struct csv *csv = s->csv;
     struct csv_span line = csv->rows[row];
+    size_t end = (size_t)line.start + line.length;
+    char *p;
 
-    if (buf_reserve(out, line.length + room) != 0)
+    if (out->cap - out->len < line.length + room && buf_reserve(out, line.length + room) != 0)
         return -1;
-    memcpy(out->data + out->len, csv->text + line.start, line.length);
-    out->len += line.length;
-    if (lacks_extra(csv, line))
-        out->data[out->len++] = csv->delimiter;
-    if (add_computed(s, row, room, out) != 0)
-        return -1;
-    return add_span(s, csv_line_end(csv, line), out);
+    p = out->data + out->len;
+    if (csv->size - end >= COPY_BLOCK)
+        copy_blocks(p, csv->text + line.start, line.length);
+    else
+        memcpy(p, csv->text + line.start, line.length);
+    p += line.length;
+    if (csv->ragged && lacks_extra(csv, line))
+        *p++ = csv->delimiter;
+    for (size_t i = csv->n_columns; i < s->n; i++) {
+        const struct csv_cells *cells = s->outputs[i].cells;
+
+        *p++ = csv->delimiter;
+        p = cells->format != CSV_TEXTS ? csv_cells_put(cells, row, p)
+                                       : add_text(s, cells, row, room, p, out);
+        if (p == NULL)
+            return -1;
+    }
+    if (end < csv->size) {
+        *p++ = csv->text[end];
+        if (csv->text[end] == '\r' && end + 1 < csv->size && csv->text[end + 1] == '\n')
+            *p++ = '\n';
+    }
+    out->len = (size_t)(p - out->data);
+    return 0;
 }
 
 static int add_rows(const struct csv_sheet *s, size_t first, size_t last, struct buf *out)
 {
-    size_t room = room_of(s) + 8;
+    size_t room = room_of(s) + COPY_BLOCK + 8;
     struct csv_span *fields = NULL;
     int status = 0;
 

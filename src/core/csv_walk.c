@@ -9,74 +9,43 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { WINDOW = CSV_BLOCK * CSV_WINDOW };
-
-/* The separators from a place on, one window of masks at a time. */
+/* The separators from a place on, one window at a time. */
 struct cursor {
     const struct csv_walk *walk;
-    uint64_t mask; /* separators left in the block */
-    size_t block;  /* where the block begins */
     size_t window; /* where the window begins */
-    uint64_t masks[CSV_WINDOW];
+    size_t next;
+    size_t count;
+    uint16_t places[CSV_PLACES];
 };
 
 static void load_window(struct cursor *c, size_t window)
 {
     const struct csv_walk *w = c->walk;
-    size_t n = w->size - window < WINDOW ? w->size - window : WINDOW;
+    size_t n = w->size - window < CSV_WINDOW ? w->size - window : CSV_WINDOW;
 
     c->window = window;
-    csv_scan_masks(w->text + window, n, w->delimiter, w->carriage_return, c->masks);
-    for (size_t i = (n + CSV_BLOCK - 1) / CSV_BLOCK; i < CSV_WINDOW; i++)
-        c->masks[i] = 0;
+    c->next = 0;
+    c->count = csv_scan_places(w->text + window, n, w->delimiter, w->carriage_return, c->places);
+}
+
+/* Go to the next window that has a separator; false at the end of the text. */
+static bool next_window(struct cursor *c)
+{
+    while (c->next == c->count) {
+        if (c->window + CSV_WINDOW >= c->walk->size)
+            return false;
+        load_window(c, c->window + CSV_WINDOW);
+    }
+    return true;
 }
 
 /* Go on from `place`, which is not before where the cursor is. */
 static void move_to(struct cursor *c, size_t place)
 {
-    if (place >= c->walk->size) {
-        c->block = c->walk->size;
-        c->mask = 0;
-        return;
-    }
-    if (place - c->window >= WINDOW)
+    if (place - c->window >= CSV_WINDOW && place < c->walk->size)
         load_window(c, place);
-    if (place - c->block >= CSV_BLOCK) {
-        c->block = c->window + (place - c->window) / CSV_BLOCK * CSV_BLOCK;
-        c->mask = c->masks[(c->block - c->window) / CSV_BLOCK];
-    }
-    c->mask &= ~UINT64_C(0) << (place - c->block);
-}
-
-static void start_cursor(struct cursor *c, const struct csv_walk *walk, size_t place)
-{
-    c->walk = walk;
-    c->mask = 0;
-    c->block = place;
-    if (place >= walk->size)
-        return;
-    load_window(c, place);
-    c->mask = c->masks[0];
-}
-
-/* The next separator, or the size of the text. */
-static inline size_t next_separator(struct cursor *c)
-{
-    size_t found;
-
-    while (c->mask == 0) {
-        c->block += CSV_BLOCK;
-        if (c->block >= c->walk->size) {
-            c->block = c->walk->size;
-            return c->walk->size;
-        }
-        if (c->block - c->window >= WINDOW)
-            load_window(c, c->block);
-        c->mask = c->masks[(c->block - c->window) / CSV_BLOCK];
-    }
-    found = c->block + (size_t)__builtin_ctzll(c->mask);
-    c->mask &= c->mask - 1;
-    return found;
+    while (c->next < c->count && c->window + c->places[c->next] < place)
+        c->next++;
 }
 
 double csv_walk_judge(const char *text, struct csv_span cell, struct csv_facts *facts)
@@ -99,14 +68,19 @@ double csv_walk_judge(const char *text, struct csv_span cell, struct csv_facts *
     return NAN;
 }
 
+/* A cell that needs a closer look. */
+struct closer {
+    size_t column;
+    struct csv_span cell;
+};
+
 /* A row as it is being read. */
 struct reading {
     struct cursor cursor;
     const struct csv_walk *walk;
     struct csv_stretch *stretch;
-    size_t slot;     /* of this row */
-    size_t *fields;  /* where each wanted cell that needs a closer look begins and ends */
-    size_t *columns; /* and its column */
+    size_t slot;          /* of this row */
+    struct closer *close; /* the cells that are no plain numbers */
     size_t n_close;
 };
 
@@ -139,12 +113,10 @@ static bool is_blank_line(const char *text, size_t n)
 static void look_closer(struct reading *r)
 {
     for (size_t i = 0; i < r->n_close; i++) {
-        size_t column = r->columns[i];
-        struct csv_span cell = {(uint32_t)r->fields[2 * i],
-                                (uint32_t)(r->fields[2 * i + 1] - r->fields[2 * i])};
+        const struct closer *c = &r->close[i];
 
-        r->walk->cells[column][r->slot] =
-            csv_walk_judge(r->walk->text, cell, &r->stretch->facts[column]);
+        r->walk->cells[c->column][r->slot] =
+            csv_walk_judge(r->walk->text, c->cell, &r->stretch->facts[c->column]);
     }
 }
 
@@ -180,51 +152,71 @@ static int end_row(struct reading *r, size_t start, size_t end, size_t fields)
     return 0;
 }
 
-static inline void take_cell(struct reading *r, size_t column, size_t start, size_t end)
+/* Remember a cell that is no plain number. */
+static void put_off(struct reading *r, size_t column, size_t start, size_t end)
+{
+    r->close[r->n_close++] = (struct closer){column, {(uint32_t)start, (uint32_t)(end - start)}};
+}
+
+/* Step over the quoted field that opens at `field`. False when it never closes. */
+static bool skip_quoted(struct reading *r, size_t field)
+{
+    size_t behind = csv_quoted_end(r->walk->text, r->walk->size, field);
+
+    if (behind > r->walk->size) {
+        r->stretch->error = CSV_WALK_OPEN_QUOTE;
+        r->stretch->where = field;
+        return false;
+    }
+    move_to(&r->cursor, behind);
+    return true;
+}
+
+/* Read the cells of the row that begins at `field`. Gives where it ends and how many there are; false
+ * when a quote never closes. */
+static bool read_cells(struct reading *r, size_t field, size_t *row_end, size_t *count)
 {
     const struct csv_walk *w = r->walk;
+    const char *text = w->text;
+    double *const *cells = w->cells;
+    struct cursor *c = &r->cursor;
+    size_t n_columns = w->n_columns, slot = r->slot, n = 0;
+    size_t end;
 
-    if (w->cells[column] == NULL)
-        return;
-    if (end >= 16 && plain_number(w->text + start, end - start, &w->cells[column][r->slot]))
-        return;
-    r->fields[2 * r->n_close] = start;
-    r->fields[2 * r->n_close + 1] = end;
-    r->columns[r->n_close++] = column;
+    for (;; field = end + 1) {
+        if (w->quotes && field < w->size && text[field] == '"' && !skip_quoted(r, field))
+            return false;
+        if (c->next == c->count && !next_window(c))
+            end = w->size;
+        else
+            end = c->window + c->places[c->next++];
+        if (n < n_columns && cells[n] != NULL &&
+            (end < PLAIN_REACH || !plain_number(text + field, end - field, &cells[n][slot])))
+            put_off(r, n, field, end);
+        n++;
+        if (end == w->size || text[end] != w->delimiter)
+            break;
+    }
+    *row_end = end;
+    *count = n;
+    return true;
 }
 
 /* Read the row that begins at `start`. Gives where the next one begins, or 0 to stop. */
 static size_t read_row(struct reading *r, size_t start)
 {
     const struct csv_walk *w = r->walk;
-    size_t field = start;
-    size_t n = 0;
-    size_t end;
+    size_t end, fields;
 
     r->n_close = 0;
-    for (;; field = end + 1) {
-        if (w->quotes && field < w->size && w->text[field] == '"') {
-            size_t behind = csv_quoted_end(w->text, w->size, field);
-
-            if (behind > w->size) {
-                r->stretch->error = CSV_WALK_OPEN_QUOTE;
-                r->stretch->where = field;
-                return 0;
-            }
-            move_to(&r->cursor, behind);
-        }
-        end = next_separator(&r->cursor);
-        if (n < w->n_columns)
-            take_cell(r, n, field, end);
-        n++;
-        if (end >= w->size || w->text[end] != w->delimiter)
-            break;
-    }
-    if (end_row(r, start, end, n) != 0)
+    if (!read_cells(r, start, &end, &fields) || end_row(r, start, end, fields) != 0)
         return 0;
-    if (end < w->size && w->text[end] == '\r' && end + 1 < w->size && w->text[end + 1] == '\n')
-        end = next_separator(&r->cursor);
-    return end < w->size ? end + 1 : end;
+    if (end == w->size)
+        return end;
+    end++;
+    if (w->text[end - 1] == '\r' && end < w->size && w->text[end] == '\n')
+        move_to(&r->cursor, ++end);
+    return end;
 }
 
 /* Every cell that needed no closer look was a finite number. */
@@ -241,19 +233,20 @@ void csv_walk(const struct csv_walk *walk, struct csv_stretch *s)
     size_t place = s->begin;
 
     s->stop = place;
-    r.fields = malloc(walk->n_columns * 3 * sizeof *r.fields);
-    if (r.fields == NULL) {
+    r.close = malloc(walk->n_columns * sizeof *r.close);
+    if (r.close == NULL) {
         s->error = CSV_WALK_MEMORY;
         return;
     }
-    r.columns = r.fields + walk->n_columns * 2;
-    start_cursor(&r.cursor, walk, place);
+    r.cursor.walk = walk;
+    if (place < walk->size)
+        load_window(&r.cursor, place);
     while (place < s->end) {
         place = read_row(&r, place);
         if (place == 0)
             break;
         s->stop = place;
     }
-    free(r.fields);
+    free(r.close);
     count_finite(walk, s);
 }

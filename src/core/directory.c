@@ -17,6 +17,10 @@
 
 enum { TRIES = 10 };
 
+/* Nanoseconds: how long to wait for a lock, and how long between two looks at most. */
+#define LOCK_WAIT 30000000000L
+#define LOCK_PAUSE 3000000L
+
 __attribute__((weak)) void directory_step(const char *name)
 {
     (void)name;
@@ -212,36 +216,54 @@ static off_t lock_place(const struct directory_key *key)
     return (off_t)(h >> 2);
 }
 
+/* Ask again and again, since a process that was stopped while it holds the lock must not stop us
+ * for ever. 0, or -1 and errno, which is EAGAIN when the time is over. */
 static int wait_lock(int fd, const struct directory_key *key)
 {
     struct flock range = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_place(key), .l_len = 1};
-    int bad;
+    struct timespec pause = {0, 200000};
+    long waited = 0;
 
-    do
-        bad = fcntl(fd, F_OFD_SETLKW, &range);
-    while (bad != 0 && errno == EINTR);
-    return bad;
+    while (fcntl(fd, F_OFD_SETLK, &range) != 0) {
+        if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || waited > LOCK_WAIT)
+            return -1;
+        nanosleep(&pause, NULL);
+        waited += pause.tv_nsec;
+        if (pause.tv_nsec < LOCK_PAUSE)
+            pause.tv_nsec *= 2;
+    }
+    return 0;
+}
+
+static int lock_fail(int err, const struct directory_key *key, struct fail *fail)
+{
+    if (err == EAGAIN || err == EACCES)
+        return fail_set(fail, "Busy",
+                        "another process holds the lock of \"%.300s\" since %ld seconds", key->text,
+                        LOCK_WAIT / 1000000000);
+    return path_fail(fail, err, "lock", DIRECTORY_OWN "/" LOCK_FILE);
 }
 
 int area_lock(const struct area *area, const struct directory_key *key, struct fail *fail)
 {
     struct stat st;
-    int fd;
+    int fd, err;
 
     for (;;) {
         fd = openat(area->own, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (fd == -1 || wait_lock(fd, key) != 0 || fstat(fd, &st) != 0)
+        if (fd == -1)
+            return path_fail(fail, errno, "open", DIRECTORY_OWN "/" LOCK_FILE);
+        if (wait_lock(fd, key) != 0 || fstat(fd, &st) != 0)
             break;
         if (st.st_nlink > 0)
             return fd;
         /* Somebody removed the file while we waited: others lock a new one. */
         close(fd);
     }
-    path_fail(fail, errno, "lock", DIRECTORY_OWN "/" LOCK_FILE);
-    if (fd != -1)
-        close(fd);
-    return -1;
+    err = errno;
+    close(fd);
+    return lock_fail(err, key, fail);
 }
 
 /* ---- the bucket ---- */

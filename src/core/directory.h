@@ -19,8 +19,9 @@
  *
  * Every call blocks, may be made from any thread, and says its failure in `fail`. Codes beside
  * those of keys and metadata: "NoSuchKey", "NoSuchBucket", "PreconditionFailed", "KeyConflict" (a
- * file stands where the key needs a folder, or the other way round), "TooLarge", "Changing",
- * "AccessDenied", "NoSpace", "TooManyFiles", "IOError", "NoMemory", "MetadataCorrupt".
+ * file stands where the key needs a folder, or the other way round), "TooLarge", "Changing", "Busy"
+ * (a process that was stopped holds the lock of the key), "AccessDenied", "NoSpace",
+ * "TooManyFiles", "IOError", "NoMemory", "MetadataCorrupt".
  */
 #ifndef CORE_DIRECTORY_H
 #define CORE_DIRECTORY_H

@@ -58,7 +58,8 @@ void area_unref(struct area *area);
 /* Its folder has vanished (somebody removed .anomalyd): make a new one at the next area_take. */
 void area_lost(struct directory *d, struct area *area);
 
-/* Wait for the key's lock, against other threads and processes. A descriptor to close, or -1. */
+/* Wait for the key's lock, against other threads and processes. A descriptor to close, or -1;
+ * "Busy" after half a minute. */
 int area_lock(const struct area *area, const struct directory_key *key, struct fail *fail);
 
 /* ---- directory_path.c: names to descriptors, nothing followed ---- */

@@ -287,23 +287,42 @@ static void sync_place(struct place *p)
     directory_step("folder synced");
 }
 
+/* Read the sidecar in place. Is there one, or one so damaged that the put must mend it? */
+static bool has_sidecar(struct group *g, struct move *m, struct directory_sidecar *old)
+{
+    struct fail *fail = &m->put->failure;
+    int found = sidecar_read(g->area->meta, &m->put->key, old, fail);
+
+    if (found == -1 && strcmp(fail->code, "MetadataCorrupt") == 0) {
+        directory_sidecar_fini(old);
+        fail->code = NULL;
+    }
+    return found != 0;
+}
+
+/* Is the object as the put wants it? */
+static void check_conditions(struct group *g, struct move *m, bool needs_etag, int *there,
+                             directory_etag etag)
+{
+    if (m->put->if_absent && !failed(m))
+        check_absent(m);
+    if ((needs_etag || m->put->if_match != NULL) && !failed(m))
+        *there = etag_in_place(g, m, etag);
+    if (m->put->if_match != NULL && !failed(m))
+        check_match(m, *there == 1, etag);
+}
+
 /* The part under the key's lock. */
 static void commit_locked(struct group *g, struct move *m)
 {
     struct directory_put *put = m->put;
     struct directory_sidecar old = {0};
-    bool has_meta = put->meta != NULL && put->meta->n > 0, noted;
-    int sidecar = sidecar_read(g->area->meta, &put->key, &old, NULL), there = 0;
+    bool has_meta = put->meta != NULL && put->meta->n > 0;
+    bool noted = has_sidecar(g, m, &old) || has_meta;
     directory_etag etag = "";
+    int there = 0;
 
-    if (put->if_absent)
-        check_absent(m);
-    /* A damaged sidecar (-1) counts as one without records: the put mends it. */
-    noted = has_meta || sidecar != 0;
-    if (!failed(m) && (put->if_match != NULL || noted))
-        there = etag_in_place(g, m, etag);
-    if (put->if_match != NULL && !failed(m))
-        check_match(m, there == 1, etag);
+    check_conditions(g, m, noted, &there, etag);
     if (noted && !failed(m))
         note_meta(g, m, &old, there == 1 ? etag : NULL);
     directory_sidecar_fini(&old);

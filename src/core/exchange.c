@@ -52,6 +52,18 @@ static size_t take_body(char *data, size_t size, size_t n, void *ctx)
     return 0;
 }
 
+static int count_send(void *ctx, char *to, char *from, int to_port, int from_port)
+{
+    struct exchange *x = ctx;
+
+    (void)to;
+    (void)from;
+    (void)to_port;
+    (void)from_port;
+    x->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* The host and port of a URL, without anything that could be secret. */
 static char *host_of(const char *url)
 {
@@ -117,11 +129,11 @@ static int set_body(struct exchange *x, const struct exchange_request *request)
 {
     const void *body = request->body == NULL ? "" : request->body;
 
-    if (!request->body_lent && request->body_len > 0) {
+    if (!request->body_lent && request->body != NULL && request->body_len > 0) {
         x->private->body = malloc(request->body_len);
         if (x->private->body == NULL)
             return -1;
-        memcpy(x->private->body, request->body, request->body_len);
+        memcpy(x->private->body, body, request->body_len);
         body = x->private->body;
     }
     curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
@@ -186,6 +198,8 @@ static void set_transport(struct exchange *x, const struct exchange_request *req
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, count_send);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
     if (request->no_proxy)
         curl_easy_setopt(easy, CURLOPT_PROXY, "");
     if (request->ca_file != NULL)
@@ -317,12 +331,27 @@ static void say_failure(struct exchange *x, CURLcode code)
                  p->detail[0] != '\0' ? p->detail : curl_easy_strerror(code));
 }
 
+/* Did curl give up on a header line that is longer than it ever takes? */
+static bool line_too_long(const struct exchange *x, CURLcode code)
+{
+    bool limit = code == CURLE_OUT_OF_MEMORY; /* so said curl before 8.6 */
+
+#if CURL_AT_LEAST_VERSION(8, 6, 0)
+    limit = limit || code == CURLE_TOO_LARGE;
+#endif
+    return limit && x->sends > 0 && !x->private->headers.ended;
+}
+
 void exchange_finish(struct exchange *x, CURLcode code)
 {
     long status = 0;
 
     x->headers = x->private->headers.list;
     x->n_headers = x->private->headers.n;
+    if (line_too_long(x, code))
+        x->private->headers_too_large = true;
+    if (code == CURLE_OK && !x->private->headers.ended)
+        code = CURLE_PARTIAL_FILE; /* closed in the middle of the headers */
     if (code != CURLE_OK) {
         say_failure(x, code);
         return;

@@ -36,7 +36,8 @@ struct exchange_request {
 
 struct exchange {
     CURL *easy;
-    int status; /* HTTP status once a whole answer came, else 0 */
+    int status;     /* HTTP status once a whole answer came, else 0 */
+    unsigned sends; /* 2 when curl, finding a kept connection dead, has sent it once more */
     struct exchange_header *headers;
     size_t n_headers;
     struct buf body;

@@ -19,13 +19,14 @@ static void forget(struct headers *h)
     h->n = 0;
     h->lines = 0;
     h->bytes = 0;
+    h->ended = false;
 }
 
 void headers_fini(struct headers *h)
 {
     forget(h);
     free(h->list);
-    *h = (struct headers){NULL, 0, 0, 0, 0};
+    *h = (struct headers){NULL, 0, 0, 0, 0, false};
 }
 
 static bool blank(char c)
@@ -44,10 +45,15 @@ static void trim(const char **text, size_t *n)
     }
 }
 
-/* A terminated copy that ends at the first NUL, so that strlen tells the truth about it. */
 static char *copy(const char *text, size_t n)
 {
-    return strndup(text, n);
+    char *made = malloc(n + 1);
+
+    if (made == NULL)
+        return NULL;
+    memcpy(made, text, n);
+    made[n] = '\0';
+    return made;
 }
 
 static int grow(struct headers *h)
@@ -73,7 +79,7 @@ static int add(struct headers *h, const char *line, size_t name, size_t n)
 
     trim(&line, &name);
     trim(&value, &value_len);
-    if (name == 0)
+    if (name == 0 || memchr(line, '\0', name) != NULL)
         return 0;
     if (grow(h) != 0)
         return -1;
@@ -118,13 +124,17 @@ int headers_line(struct headers *h, const char *line, size_t n)
         forget(h);
         return 0;
     }
+    if (n == 0 || line[0] == '\r' || line[0] == '\n') {
+        h->ended = true;
+        return 0;
+    }
     if (n > HEADERS_BYTES - h->bytes || h->lines >= HEADERS_MAX)
         return -1;
     h->bytes += n;
     h->lines++;
-    if (n > 0 && blank(line[0]))
+    if (blank(line[0]))
         return fold(h, line, n);
-    colon = n == 0 ? NULL : memchr(line, ':', n);
+    colon = memchr(line, ':', n);
     if (colon == NULL)
         return 0;
     return add(h, line, (size_t)(colon - line), n);

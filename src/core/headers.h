@@ -23,13 +23,14 @@ struct headers {
     size_t cap;
     size_t lines;
     size_t bytes;
+    bool ended; /* the empty line behind the block has come */
 };
 
 /* An empty block is all zeros. Release what a block owns; it is empty afterwards. */
 void headers_fini(struct headers *h);
 
-/* Take one line. A status line ("HTTP/...") empties the block, an empty line and a line without a
- * colon are passed over, a line that starts with a blank continues the value before it. 0, or -1
+/* Take one line. A status line ("HTTP/...") empties the block, an empty line ends it, a line without a
+ * colon is passed over, a line that starts with a blank continues the value before it. 0, or -1
  * when memory is short or a limit is passed. */
 int headers_line(struct headers *h, const char *line, size_t n);
 

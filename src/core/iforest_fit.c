@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* AHEAD: a sampled row's cell is asked for so many rows before it is needed. */
+enum { BATCH_BYTES = 512 * 1024, AHEAD = 24 };
+
 /* One call. Each part grows a run of trees. */
 struct job {
     struct iforest *forest;
@@ -19,19 +22,32 @@ struct job {
     atomic_int failed;
 };
 
-/* The cells of rows[0..m-1] (NULL: all rows), feature by feature. */
-static void gather(const struct job *job, const uint32_t *rows, float *x)
+/* The cells of feature f in rows[0..m-1]; NULL: in all rows. */
+static void gather_feature(const struct job *job, size_t f, const uint32_t *rows, float *x)
 {
     const struct iforest_input *input = &job->forest->input;
+    const double *cells = job->frame->columns[input->used[f]];
+    double median = input->medians[input->used[f]];
     size_t m = job->forest->m;
 
-    for (size_t f = 0; f < input->n_used; f++) {
-        const double *cells = job->frame->columns[input->used[f]];
-        double median = input->medians[input->used[f]];
-
-        for (size_t i = 0; i < m; i++)
-            x[f * m + i] = iforest_input_cell(cells[rows == NULL ? i : rows[i]], median);
+    for (size_t i = 0; i < m && rows == NULL; i++)
+        x[i] = iforest_input_cell(cells[i], median);
+    for (size_t i = 0; i < m && rows != NULL; i++) {
+        __builtin_prefetch(&cells[rows[i + AHEAD < m ? i + AHEAD : m - 1]]);
+        x[i] = iforest_input_cell(cells[rows[i]], median);
     }
+}
+
+/* The cells that the trees from..to-1 are grown on, x[(tree * features + feature) * m + i]. Column
+ * by column: a tree's rows are far apart, and so a column is fetched once for many trees. */
+static void gather(const struct job *job, size_t from, size_t to, float *x)
+{
+    size_t m = job->forest->m;
+    size_t d = job->forest->input.n_used;
+
+    for (size_t f = 0; f < d; f++)
+        for (size_t t = from; t < to; t++)
+            gather_feature(job, f, job->draws->rows + t * m, x + ((t - from) * d + f) * m);
 }
 
 /* Put the tree just grown into the forest. */
@@ -51,21 +67,17 @@ static int keep_tree(struct job *job, size_t t, const struct grower *g)
     return 0;
 }
 
-static int grow_tree(struct job *job, size_t t, struct grower *g, float *x)
+static int grow_tree(struct job *job, size_t t, struct grower *g, const float *x)
 {
     const struct iforest *f = job->forest;
     const struct iforest_draws *draws = job->draws;
     struct grow_input in = {.m = f->m,
                             .d = f->input.n_used,
-                            .x = job->x,
+                            .x = x,
                             .y = draws->rows == NULL ? draws->y : draws->y + t * f->m,
                             .splitter = draws->seeds[t].splitter,
                             .max_depth = f->max_depth};
 
-    if (job->x == NULL) {
-        gather(job, draws->rows + t * f->m, x);
-        in.x = x;
-    }
     grower_grow(g, &in);
     if (job->sums != NULL)
         for (size_t i = 0; i < f->m; i++)
@@ -73,18 +85,35 @@ static int grow_tree(struct job *job, size_t t, struct grower *g, float *x)
     return job->keep ? keep_tree(job, t, g) : 0;
 }
 
+/* Trees whose cells are gathered together: as many as fit into BATCH_BYTES. */
+static size_t batch_of(size_t tree_cells, size_t trees)
+{
+    size_t batch = BATCH_BYTES / sizeof(float) / tree_cells;
+
+    if (batch < 1)
+        batch = 1;
+    return batch < trees ? batch : trees;
+}
+
 static int grow_run(struct job *job, size_t from, size_t to)
 {
     const struct iforest *f = job->forest;
-    float *x = job->x != NULL ? NULL : malloc(f->m * f->input.n_used * sizeof *x);
+    size_t cells = f->m * f->input.n_used;
+    size_t batch = batch_of(cells, to - from);
+    float *x = job->x == NULL ? malloc(batch * cells * sizeof *x) : NULL;
     struct grower g = {0};
     int failed = job->x == NULL && x == NULL;
 
     if (!failed)
         failed = grower_init(&g, f->m, f->input.n_used, job->sums != NULL, NULL);
     g.exact_only = f->options.path == IFOREST_PLAIN;
-    for (size_t t = from; t < to && !failed; t++)
-        failed = grow_tree(job, t, &g, x);
+    for (size_t t = from; t < to && !failed; t++) {
+        size_t k = (t - from) % batch;
+
+        if (x != NULL && k == 0)
+            gather(job, t, t + batch < to ? t + batch : to, x);
+        failed = grow_tree(job, t, &g, x != NULL ? x + k * cells : job->x);
+    }
     grower_fini(&g);
     free(x);
     return failed;
@@ -109,7 +138,8 @@ static int grow_all(struct job *job, struct crew *crew)
         shared = malloc(f->m * f->input.n_used * sizeof *shared);
         if (shared == NULL)
             return -1;
-        gather(job, NULL, shared);
+        for (size_t i = 0; i < f->input.n_used; i++)
+            gather_feature(job, i, NULL, shared + i * f->m);
         job->x = shared;
     }
     job->parts = job->sums != NULL ? 1 : (size_t)crew_width(crew) * 4;

@@ -127,7 +127,7 @@ static int index_feature(struct rank_feature *f)
     f->hi = f->at[f->count - 1];
     f->scale = (float)places / (f->hi - f->lo);
     f->last = (float)(places - 1);
-    f->base = malloc(places * sizeof *f->base);
+    f->base = malloc((places + 1) * sizeof *f->base);
     if (f->base == NULL)
         return -1;
     for (uint32_t p = 0; p < places; p++) {

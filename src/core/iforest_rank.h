@@ -35,7 +35,7 @@ struct rank_feature {
     float hi;
     float scale;
     float last;
-    uint16_t *base; /* [last + 1]: thresholds of the places before */
+    uint16_t *base; /* [last + 1]: thresholds of the places before; one more may be read */
 };
 
 struct rank_tree {
@@ -75,9 +75,11 @@ static inline uint32_t rank_place(const struct rank_feature *f, float cell)
     return (uint32_t)(t < f->last ? t : f->last);
 }
 
-/* keys[r] for n cells. */
-void iforest_rank_keys(const struct rank_feature *f, unsigned bits, const double *cells, size_t n,
-                       uint16_t *keys);
+/* keys[r] for n <= RANK_BLOCK cells. */
+typedef void iforest_keys(const struct rank_feature *f, unsigned bits, const double *cells,
+                          size_t n, uint16_t *keys);
+iforest_keys iforest_rank_keys;
+iforest_keys iforest_rank_keys_avx512;
 
 /* Add to sums[0..n-1] what each tree of the group gives, in the trees' order, for rows with these
  * keys[feature * RANK_BLOCK + r]; n <= RANK_BLOCK. Keys and sums up to the next multiple of 64 may

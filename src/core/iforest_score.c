@@ -1,8 +1,8 @@
 /* iforest_score: scoring a frame block by block, on one thread or several. */
 #include "core/iforest_parts.h"
+#include "core/iforest_power.h"
 #include "core/iforest_rank.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,13 +16,21 @@ struct job {
 
 static const struct {
     const char *name;
+    iforest_keys *keys;
     iforest_walk *walk;
+    iforest_finish *finish;
 } paths[] = {
-    [IFOREST_BEST] = {"best", NULL},
-    [IFOREST_PORTABLE] = {"portable", iforest_walk_portable},
-    [IFOREST_AVX2] = {"avx2", iforest_walk_portable},
-    [IFOREST_AVX512] = {"avx512", iforest_walk_avx512},
-    [IFOREST_PLAIN] = {"plain", NULL},
+    [IFOREST_BEST] = {"best", NULL, NULL, iforest_power},
+    [IFOREST_PORTABLE] = {"portable", iforest_rank_keys, iforest_walk_portable, iforest_power},
+#if defined(__x86_64__)
+    [IFOREST_AVX2] = {"avx2", iforest_rank_keys, iforest_walk_avx2, iforest_power},
+    [IFOREST_AVX512] = {"avx512", iforest_rank_keys_avx512, iforest_walk_avx512,
+                        iforest_power_avx512},
+#else
+    [IFOREST_AVX2] = {"avx2", NULL, NULL, NULL},
+    [IFOREST_AVX512] = {"avx512", NULL, NULL, NULL},
+#endif
+    [IFOREST_PLAIN] = {"plain", NULL, NULL, iforest_power},
 };
 
 int iforest_path_usable(enum iforest_path path)
@@ -64,8 +72,7 @@ void iforest_parts_unprepare(struct iforest *f)
 
 void iforest_parts_finish(const struct iforest *f, double *sums, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        sums[i] = -pow(2.0, f->scale > 0 ? -(sums[i] / f->scale) : -1.0);
+    paths[f->path].finish(sums, n, f->scale);
 }
 
 /* One row down one tree. */
@@ -103,8 +110,8 @@ static void sum_ranked(const struct job *job, size_t from, size_t n, double *sum
 
             if (g->features[f].count == 0)
                 continue;
-            iforest_rank_keys(&g->features[f], g->bits,
-                              job->frame->columns[g->features[f].column] + from, n, k);
+            paths[job->forest->path].keys(&g->features[f], g->bits,
+                                          job->frame->columns[g->features[f].column] + from, n, k);
             memset(k + n, 0, pad * sizeof *k);
         }
         paths[job->forest->path].walk(g, keys, n, sums);

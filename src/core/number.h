@@ -14,10 +14,11 @@
 #define CORE_NUMBER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Room that a writer may need. The longest text, "-2.2250738585072014e-308", has 24 bytes, but the
- * writers may scribble over all of it. */
-enum { NUMBER_MAX = 32 };
+ * writers copy in blocks and may scribble over all of it. */
+enum { NUMBER_MAX = 64 };
 
 /* What number_parse found. */
 enum number_kind {
@@ -45,5 +46,20 @@ double number_round4(double x);
  * comma. *out is the nearest double, ties to even, as strtod; too small becomes 0. Never reads
  * text[n]. */
 enum number_kind number_parse(const char *text, size_t n, double *out);
+
+/* The double nearest to digits * 10^exponent, ties to even; infinity when it is too large. */
+double number_scaled(uint64_t digits, int64_t exponent);
+
+/* Eight decimal digits, one to a byte, the first in the lowest byte. v < 10^8. */
+static inline uint64_t number_digits8(uint32_t v)
+{
+    uint64_t x, tens;
+
+    x = v / 10000 | (uint64_t)(v % 10000) << 32;
+    tens = (x * 10486 >> 20) & UINT64_C(0x0000007F0000007F); /* each half / 100 */
+    x = tens | (x - 100 * tens) << 16;
+    tens = (x * 103 >> 10) & UINT64_C(0x000F000F000F000F); /* each quarter / 10 */
+    return tens | (x - 10 * tens) << 8;
+}
 
 #endif

@@ -155,15 +155,13 @@ static double long_value(const struct decimal *d)
     return choose(d, low);
 }
 
-static double value_of(const struct decimal *d)
+double number_scaled(uint64_t digits, int64_t exponent)
 {
-    if (d->count > MOST_EXACT)
-        return long_value(d);
     /* Both operands are exact, so one operation rounds once. */
-    if (d->digits <= UINT64_C(1) << (MANTISSA + 1) && d->exponent >= -22 && d->exponent <= 22)
-        return d->exponent < 0 ? (double)d->digits / small_powers[-d->exponent]
-                               : (double)d->digits * small_powers[d->exponent];
-    return nearest(d->digits, d->exponent);
+    if (digits <= UINT64_C(1) << (MANTISSA + 1) && exponent >= -22 && exponent <= 22)
+        return exponent < 0 ? (double)(int64_t)digits / small_powers[-exponent]
+                            : (double)(int64_t)digits * small_powers[exponent];
+    return nearest(digits, exponent);
 }
 
 /* Read digits into d; returns where they end. */
@@ -244,7 +242,7 @@ enum number_kind number_parse(const char *text, size_t n, double *out)
     if (p < end && (*p == '-' || *p == '+'))
         p++;
     if (read_decimal(p, end, &d))
-        *out = value_of(&d);
+        *out = d.count > MOST_EXACT ? long_value(&d) : number_scaled(d.digits, d.exponent);
     else if (is_word(p, (size_t)(end - p), "inf") || is_word(p, (size_t)(end - p), "infinity"))
         *out = INFINITY;
     else

@@ -51,7 +51,8 @@ static struct power power_above(int e)
 
 /* The shortest decimal in the interval of c * 2^q, the nearest one where there are several: the
  * algorithm of Giulietti. */
-static struct decimal schubfach(uint64_t c, int q, bool lower_closer)
+__attribute__((always_inline)) static inline struct decimal schubfach(uint64_t c, int q,
+                                                                      bool lower_closer)
 {
     uint64_t odd = c & 1; /* an odd mantissa's interval is open */
     int k = lower_closer ? floor_log10_pow2_low(q) : floor_log10_pow2(q);
@@ -61,133 +62,198 @@ static struct decimal schubfach(uint64_t c, int q, bool lower_closer)
     uint64_t value = times_odd(g, (4 * c) << h);
     uint64_t upper = times_odd(g, (4 * c + 2) << h) - odd;
     uint64_t s = value / 4;
-    uint64_t middle = 4 * s + 2;
-    bool below, above;
+    uint64_t tens = s / 10;
+    /* Is there one number with a digit less in the interval, one with all digits, or two? */
+    bool tens_above = 40 * tens + 40 <= upper;
+    bool short_one = s >= 10 && (lower <= 40 * tens) != tens_above;
+    bool below = lower <= 4 * s;
+    bool above = 4 * s + 4 <= upper;
+    bool nearer = value + (s & 1) > 4 * s + 2; /* the one above; even at a tie */
+    uint64_t ones = s + (below != above ? above : nearer);
 
-    if (s >= 10) {
-        uint64_t tens = s / 10;
-
-        below = lower <= 40 * tens;
-        above = 40 * tens + 40 <= upper;
-        if (below != above)
-            return (struct decimal){tens + above, k + 1};
-    }
-    below = lower <= 4 * s;
-    above = 4 * s + 4 <= upper;
-    if (below != above)
-        return (struct decimal){s + above, k};
-    return (struct decimal){s + (value > middle || (value == middle && (s & 1))), k};
+    return (struct decimal){short_one ? tens + tens_above : ones, k + short_one};
 }
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                            "25262728293031323334353637383940414243444546474849"
-                            "50515253545556575859606162636465666768697071727374"
-                            "75767778798081828384858687888990919293949596979899";
+static const uint64_t powers[] = {
+    UINT64_C(1),
+    UINT64_C(10),
+    UINT64_C(100),
+    UINT64_C(1000),
+    UINT64_C(10000),
+    UINT64_C(100000),
+    UINT64_C(1000000),
+    UINT64_C(10000000),
+    UINT64_C(100000000),
+    UINT64_C(1000000000),
+    UINT64_C(10000000000),
+    UINT64_C(100000000000),
+    UINT64_C(1000000000000),
+    UINT64_C(10000000000000),
+    UINT64_C(100000000000000),
+    UINT64_C(1000000000000000),
+    UINT64_C(10000000000000000),
+    UINT64_C(100000000000000000),
+};
 
-/* Write v's digits so that they end before `end`; returns where they begin. */
-static char *digits_before(char *end, uint64_t v)
+/* How many decimal digits v has; 0 < v < 10^17. */
+static int count_digits(uint64_t v)
 {
-    while (v >= 100) {
-        end -= 2;
-        memcpy(end, pairs + v % 100 * 2, 2);
-        v /= 100;
-    }
-    if (v >= 10) {
-        end -= 2;
-        memcpy(end, pairs + v * 2, 2);
+    int about = ((64 - __builtin_clzll(v)) * 1233) >> 12; /* log10, maybe one too few */
+
+    return about + (v >= powers[about]);
+}
+
+/* Up to 17 digits as characters, in registers: 8, 8 and 1. The first is the lowest byte. */
+struct digits {
+    uint64_t first;
+    uint64_t middle;
+    uint64_t last;
+    int n; /* without the zeros at the end */
+};
+
+/* The digits of v * 10^(17 - count), so that they begin with no zero. */
+static struct digits spread(uint64_t v, int count)
+{
+    const uint64_t zeros = UINT64_C(0x3030303030303030);
+    uint32_t rest;
+    struct digits d;
+
+    v *= powers[MOST_DIGITS - count];
+    rest = (uint32_t)(v % 1000000000);
+    d.first = number_digits8((uint32_t)(v / 1000000000));
+    d.middle = number_digits8(rest / 10);
+    d.last = rest % 10;
+    if (d.middle != 0)
+        d.n = MOST_DIGITS - (d.last == 0) * (1 + __builtin_clzll(d.middle) / 8);
+    else
+        d.n = d.last != 0 ? MOST_DIGITS : 8 - __builtin_clzll(d.first) / 8;
+    d.first += zeros;
+    d.middle += zeros;
+    d.last += '0';
+    return d;
+}
+
+/* Store a word of characters, the lowest byte first. */
+static void store(char *out, uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    memcpy(out, &word, sizeof word);
+}
+
+/* All 17 digits, and zeros up to 24. */
+static void store_digits(char *out, const struct digits *d)
+{
+    store(out, d->first);
+    store(out + 8, d->middle);
+    store(out + 16, d->last | UINT64_C(0x3030303030303000));
+}
+
+/* The word with a point behind its first n characters, 0 <= n <= 7; its last one falls out. */
+static uint64_t insert_point(uint64_t word, int n)
+{
+    uint64_t kept = (UINT64_C(1) << (8 * n)) - 1;
+
+    return (word & kept) | (uint64_t)'.' << (8 * n) | (word & ~kept) << 8;
+}
+
+/* Put n zeros before the digits, 0 <= n <= 4. */
+static void insert_zeros(struct digits *d, int n)
+{
+    const uint64_t zeros = UINT64_C(0x30303030);
+    uint64_t kept = (UINT64_C(1) << (8 * n)) - 1;
+
+    d->last = d->last << (8 * n) | d->middle >> 1 >> (63 - 8 * n);
+    d->middle = d->middle << (8 * n) | d->first >> 1 >> (63 - 8 * n);
+    d->first = d->first << (8 * n) | (zeros & kept);
+    d->n += n;
+}
+
+/* Digits with a point behind the first `point` of them, -3 <= point <= 16. Nothing is read back that
+ * was just written, which would wait for the store, and the usual sizes take the same way, because a
+ * wrong guess of the processor costs as much as all the rest. */
+static char *lay_out_positional(char *out, struct digits *d, int point)
+{
+    int leading = point < 1 ? 1 - point : 0;
+
+    insert_zeros(d, leading);
+    point += leading;
+    if (point < 8) {
+        store(out, insert_point(d->first, point));
+        store(out + 8, d->middle << 8 | d->first >> 56);
+        store(out + 16, d->last << 8 | d->middle >> 56);
+    } else if (point < 16) {
+        store(out, d->first);
+        store(out + 8, insert_point(d->middle, point - 8));
+        store(out + 16, d->last << 8 | d->middle >> 56);
     } else {
-        *--end = (char)('0' + v);
+        store_digits(out, d);
+        out[16] = '.';
+        store(out + 17, d->last);
     }
-    return end;
+    if (d->n > point)
+        return out + d->n + 1;
+    out[point + 1] = '0';
+    return out + point + 2;
 }
 
 static char *put_exponent(char *out, int e)
 {
-    char digits[4];
-    char *first;
-
     *out++ = 'e';
     *out++ = e < 0 ? '-' : '+';
     if (e < 0)
         e = -e;
-    first = digits_before(digits + sizeof digits, (uint64_t)e);
-    if (e < 10)
-        *--first = '0';
-    memcpy(out, first, (size_t)(digits + sizeof digits - first));
-    return out + (digits + sizeof digits - first);
+    if (e >= 100)
+        *out++ = (char)('0' + e / 100);
+    *out++ = (char)('0' + e / 10 % 10);
+    *out++ = (char)('0' + e % 10);
+    return out;
 }
 
-static char *put(char *out, const char *text, int n)
+/* Lay out a decimal as Python's repr does. */
+static char *put_decimal(char *out, struct decimal v)
 {
-    memcpy(out, text, (size_t)n);
-    return out + n;
+    int count = count_digits(v.digits);
+    int point = count + v.exponent;
+    struct digits d = spread(v.digits, count);
+
+    if (point > -4 && point <= 16)
+        return lay_out_positional(out, &d, point);
+    store_digits(out + 1, &d);
+    out[0] = out[1];
+    out[1] = '.';
+    return put_exponent(out + (d.n > 1 ? d.n + 1 : 1), point - 1);
 }
 
-static char *zeros(char *out, int n)
+/* What is no normal number. */
+static char *put_rare(char *out, uint64_t mantissa, int exponent)
 {
-    memset(out, '0', (size_t)n);
-    return out + n;
-}
-
-/* Lay out n digits with the point behind `point` of them, as Python's repr. */
-static char *lay_out(char *out, const char *digits, int n, int point)
-{
-    if (point > 16 || point < -3) {
-        *out++ = digits[0];
-        if (n > 1) {
-            *out++ = '.';
-            out = put(out, digits + 1, n - 1);
-        }
-        return put_exponent(out, point - 1);
-    }
-    if (point <= 0)
-        return put(zeros(put(out, "0.", 2), -point), digits, n);
-    if (point >= n)
-        return put(zeros(put(out, digits, n), point - n), ".0", 2);
-    out = put(out, digits, point);
-    *out++ = '.';
-    return put(out, digits + point, n - point);
-}
-
-static char *put_decimal(char *out, struct decimal d)
-{
-    char digits[MOST_DIGITS + 3];
-    char *end = digits + sizeof digits;
-    char *first = digits_before(end, d.digits);
-    int point = (int)(end - first) + d.exponent;
-
-    while (end - first > 1 && end[-1] == '0')
-        end--;
-    return lay_out(out, first, (int)(end - first), point);
-}
-
-static char *put_special(char *out, double x)
-{
-    if (isnan(x))
-        return put(out, "nan", 3);
-    if (isinf(x))
-        return put(out, "inf", 3);
-    return put(out, "0.0", 3);
+    if (exponent == 0 && mantissa != 0)
+        return put_decimal(out, schubfach(mantissa, 1 - BIAS, false));
+    memcpy(out, exponent == 0 ? "0.0" : mantissa != 0 ? "nan" : "inf", 3);
+    return out + 3;
 }
 
 size_t number_shortest(double x, char *out)
 {
-    char *p = out;
+    const uint64_t hidden = UINT64_C(1) << MANTISSA;
     uint64_t bits, mantissa;
     int exponent;
+    char *end;
 
     memcpy(&bits, &x, sizeof bits);
-    if (bits >> 63 != 0 && !isnan(x))
-        *p++ = '-';
-    mantissa = bits & ((UINT64_C(1) << MANTISSA) - 1);
+    mantissa = bits & (hidden - 1);
     exponent = (int)(bits >> MANTISSA) & 0x7FF;
-    if (exponent == 0x7FF || x == 0)
-        return (size_t)(put_special(p, x) - out);
-    if (exponent == 0)
-        return (size_t)(put_decimal(p, schubfach(mantissa, 1 - BIAS, false)) - out);
-    return (size_t)(put_decimal(p, schubfach(mantissa | UINT64_C(1) << MANTISSA, exponent - BIAS,
-                                             mantissa == 0 && exponent > 1)) -
-                    out);
+    *out = '-';
+    end = out + (bits >> 63);
+    if (exponent == 0 || exponent == 0x7FF)
+        end = put_rare(x == x ? end : out, mantissa, exponent);
+    else if (mantissa != 0)
+        end = put_decimal(end, schubfach(mantissa | hidden, exponent - BIAS, false));
+    else
+        end = put_decimal(end, schubfach(hidden, exponent - BIAS, exponent > 1));
+    return (size_t)(end - out);
 }
 
 double number_round4(double x)

@@ -38,9 +38,15 @@ void s3_printable(char *out, size_t size, const char *text)
 /* Replace *slot by a copy. */
 static int set(char **slot, const char *text, size_t n)
 {
+    char *copy = malloc(n + 1);
+
     free(*slot);
-    *slot = strndup(text, n);
-    return *slot == NULL ? -1 : 0;
+    *slot = copy;
+    if (copy == NULL)
+        return -1;
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    return 0;
 }
 
 static int set_etag(char **slot, const char *text)

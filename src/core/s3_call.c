@@ -6,11 +6,13 @@
 #include "core/s3_private.h"
 #include "core/uri.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define MOST_QUERY (64u << 10)
+#define OBJECT_LIMIT (1u << 30)
 #define HEAVY (128u << 10) /* bytes from which hashing is worth another thread */
 
 /* --- making and releasing ------------------------------------------------------------------- */
@@ -93,7 +95,7 @@ static int copy_body(struct s3_call_private *p, const struct s3_ask *ask)
 
 static int copy_ask(struct s3_call_private *p, const struct s3_ask *ask)
 {
-    p->limit = ask->limit;
+    p->limit = ask->limit == 0 ? OBJECT_LIMIT : ask->limit;
     return copy(&p->key, ask->key == NULL ? "" : ask->key) != 0 || copy_headers(p, ask) != 0 ||
                    encode_query(p, ask) != 0 || copy_etag(&p->if_match, ask->if_match) != 0 ||
                    copy_etag(&p->if_none_match, ask->if_none_match) != 0 ||
@@ -244,7 +246,7 @@ static enum s3_next succeed(struct s3_call *call)
 
     s3_client_earn(p->client, p->spent > 0 ? p->spent : 1);
     if (call->verb == S3_PUT && p->if_match != NULL && p->client->etag_form == S3_ETAG_UNKNOWN)
-        p->client->etag_form = p->bare_etag ? S3_ETAG_BARE : S3_ETAG_QUOTED;
+        p->client->etag_form = p->sent_bare ? S3_ETAG_BARE : S3_ETAG_QUOTED;
     return finish(call);
 }
 
@@ -314,7 +316,7 @@ static bool doubtful(const struct s3_call *call)
     if (call->status != 412 || !s3_conditional(p) || call->verb != S3_PUT)
         return false;
     return p->answer_lost || (p->if_match != NULL && strcmp(p->if_match, "*") != 0 &&
-                              !p->tried_bare && p->client->etag_form == S3_ETAG_UNKNOWN);
+                              !p->sent_bare && p->client->etag_form != S3_ETAG_QUOTED);
 }
 
 /* Does the object that is there carry every metadata header that we sent? */
@@ -353,10 +355,10 @@ static enum s3_next judge_etag_probe(struct s3_call *call)
         call->etag = strndup(start, n);
         return succeed(call);
     }
-    if (p->if_match == NULL || p->tried_bare || n != strlen(p->if_match) ||
+    if (p->if_match == NULL || p->sent_bare || n != strlen(p->if_match) ||
         memcmp(start, p->if_match, n) != 0)
         return finish(call);
-    p->tried_bare = p->bare_etag = true;
+    p->bare_etag = true;
     call->failure.code = NULL;
     return send_corrected(call, S3_PROBE_NONE);
 }
@@ -420,6 +422,14 @@ static enum s3_next checked(struct s3_call *call)
     return succeed(call);
 }
 
+static void say_too_large(struct s3_call *call)
+{
+    char what[80];
+
+    snprintf(what, sizeof what, "the object is longer than %zu bytes", call->private->limit);
+    s3_say(call, "TooLarge", what);
+}
+
 static enum s3_next take_answer(struct s3_call *call)
 {
     const struct exchange *x = call->exchange;
@@ -431,11 +441,25 @@ static enum s3_next take_answer(struct s3_call *call)
         fail_memory(&call->failure);
         return finish(call);
     }
+    if (call->verb == S3_GET && x->body.len > call->private->limit) {
+        say_too_large(call);
+        return finish(call);
+    }
     if (call->verb != S3_GET && !s3_answers_xml(call->verb))
         return succeed(call);
     call->heavy = x->body.len >= HEAVY;
     call->private->state = S3_CHECKED;
     return S3_WORK;
+}
+
+/* curl sends once more by itself when a kept connection was dead; it cannot know whether the server
+ * had carried out the first one. */
+static void count_sends(struct s3_call *call)
+{
+    if (call->exchange->sends < 2)
+        return;
+    call->attempts += call->exchange->sends - 1;
+    call->private->answer_lost = true;
 }
 
 static enum s3_next judge(struct s3_call *call)
@@ -445,6 +469,7 @@ static enum s3_next judge(struct s3_call *call)
 
     if (call->private->probe != S3_PROBE_NONE)
         return judge_probe(call);
+    count_sends(call);
     if (x->failure.code != NULL)
         return judge_failure(call);
     call->status = x->status;

@@ -39,7 +39,7 @@ static bool other_region(const struct s3_call *call, char out[S3_REGION])
         told = call->answer.region;
     if (told == NULL && region_of_host(call->answer.endpoint, out))
         told = out;
-    if (told == NULL || !s3_region_valid(told) || strcmp(told, call->private->client->region) == 0)
+    if (told == NULL || !s3_region_valid(told) || strcmp(told, call->private->signed_region) == 0)
         return false;
     if (told != out)
         strcpy(out, told);
@@ -71,7 +71,7 @@ static bool correct_clock(struct s3_call *call)
     if (p->corrected_clock || call->exchange->status != 403 || server == -1 ||
         (code[0] != '\0' && strcmp(code, "RequestTimeTooSkewed") != 0 &&
          strcmp(code, "RequestExpired") != 0) ||
-        fabs(offset - p->client->clock_offset) < CLOCK_SKEW)
+        fabs(offset - p->signed_offset) < CLOCK_SKEW)
         return false;
     p->corrected_clock = true;
     p->client->clock_offset = offset;

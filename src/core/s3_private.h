@@ -31,13 +31,16 @@ struct s3_call_private {
     char body_md5[DIGEST_MD5_HEX]; /* of a conditional put; else "" */
     char checksum[DIGEST_BASE64(DIGEST_SHA256)];
 
-    double signed_at;      /* our clock, when the last attempt was signed */
+    /* What the last attempt was made with. Calls run side by side: the client may know better by
+     * the time the answer comes. */
+    char signed_region[S3_REGION];
+    double signed_offset;
+    bool sent_bare;
     unsigned tries;        /* of the present question: reset by a probe */
     int spent;             /* what the last retry cost */
     bool corrected_region; /* once */
     bool corrected_clock;  /* once */
     bool bare_etag;        /* send If-Match bare this time */
-    bool tried_bare;       /* once */
     bool answer_lost;      /* an earlier attempt may have been carried out unseen */
     struct fail broken;    /* what the work found wrong with a good answer */
     char code[64];         /* where failure.code may point */

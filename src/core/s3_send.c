@@ -11,7 +11,7 @@
 #define MOST_URL (64u << 10)
 #define OWN_HEADERS 8
 #define ANSWER_LIMIT (32u << 20) /* of an answer that is not an object */
-#define OBJECT_LIMIT (1u << 30)
+#define ERROR_LIMIT (64u << 10)  /* what an error may need where less of an object is wanted */
 
 /* The parts of an attempt, until the exchange has copied them. */
 struct attempt {
@@ -22,6 +22,7 @@ struct attempt {
     size_t n_headers;
     const char *query;
     const char *payload_hash;
+    bool bare; /* If-Match without quotes */
     const void *body;
     size_t body_len;
     struct sigv4 signature;
@@ -86,6 +87,7 @@ static int conditions(const struct s3_call *call, struct attempt *a)
     if (etag == NULL)
         return 0;
     if (strcmp(etag, "*") == 0 || (bare && p->if_match != NULL)) {
+        a->bare = strcmp(etag, "*") != 0;
         add(a, name, etag);
         return 0;
     }
@@ -159,7 +161,7 @@ static struct exchange *exchange_of(const struct s3_call *call, const struct att
     };
 
     if (call->verb == S3_GET)
-        request.limit = p->limit == 0 ? OBJECT_LIMIT : p->limit;
+        request.limit = p->limit < ERROR_LIMIT ? ERROR_LIMIT : p->limit;
     return exchange_new(&request);
 }
 
@@ -176,8 +178,11 @@ static int prepare(struct s3_call *call, struct attempt *a)
         a->payload_hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     if (address(call, a) != 0)
         return fail_memory(&call->failure);
-    p->signed_at = (double)time(NULL);
-    sigv4_date(p->signed_at + p->client->clock_offset, a->date);
+    if (p->probe == S3_PROBE_NONE)
+        p->sent_bare = a->bare;
+    strcpy(p->signed_region, p->client->region);
+    p->signed_offset = p->client->clock_offset;
+    sigv4_date((double)time(NULL) + p->signed_offset, a->date);
     return sign(call, a, &call->failure);
 }
 

@@ -125,6 +125,8 @@ static size_t count_pairs(const char *query)
 static int spell_pairs(struct buf *spelled, const char *query, struct item *items, size_t *n)
 {
     *n = 0;
+    if (buf_reserve(spelled, 1) != 0) /* so that even an empty name lies somewhere */
+        return -1;
     while (*query != '\0') {
         size_t len = strcspn(query, "&");
 

@@ -3,18 +3,33 @@
 
 #include <arpa/inet.h>
 #include <event2/buffer.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
+
+#define NO_SLOT SIZE_MAX
+
+/* A connection may wait so long, in seconds, before it has to make room for another. Without this
+ * a rush of clients would push each other out before a single request was read. */
+#define GRACE 0.05
 
 enum {
     READ_MAX = 16384,     /* what a bufferevent reads at once */
     LINGER_SECONDS = 5,   /* how long a closed connection's bytes are dropped */
     SLOWEST_CLIENT = 1024 /* bytes a second that a client must take of an answer */
 };
+
+static double now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
 
 static void arm(struct http_conn *conn, double seconds)
 {
@@ -39,6 +54,7 @@ static void leave_list(struct http_conn *conn)
 static void join_list(struct http_conn *conn)
 {
     leave_list(conn);
+    conn->since = now();
     conn->list = conn->overload ? &conn->pool->spare : &conn->pool->waiting;
     TAILQ_INSERT_TAIL(conn->list, conn, link);
 }
@@ -61,9 +77,11 @@ static void conn_free(struct http_conn *conn)
 
     leave_list(conn);
     set_busy(conn, false);
-    pool->slots[conn->slot] = NULL;
-    pool->n--;
-    pool->unused[pool->max + HTTP_POOL_SPARE - pool->n - 1] = conn->slot;
+    if (conn->slot != NO_SLOT) {
+        pool->slots[conn->slot] = NULL;
+        pool->n--;
+        pool->unused[pool->max + HTTP_POOL_SPARE - pool->n - 1] = conn->slot;
+    }
     event_free(conn->timer);
     evbuffer_remove_cb_entry(bufferevent_get_input(conn->bev), conn->hook);
     bufferevent_decref(conn->bev);
@@ -253,7 +271,7 @@ static void check_writing(struct http_conn *conn)
     size_t left = unsent(conn);
 
     if (conn->unsent != SIZE_MAX &&
-        left + (size_t)(conn->pool->write_seconds * SLOWEST_CLIENT) > conn->unsent) {
+        left + (size_t)(conn->pool->write_seconds * (double)SLOWEST_CLIENT) > conn->unsent) {
         drop(conn);
         return;
     }
@@ -360,6 +378,7 @@ static struct http_conn *conn_new(struct http_pool *pool)
     if (conn == NULL)
         return NULL;
     conn->pool = pool;
+    conn->slot = NO_SLOT;
     http_intake_init(&conn->intake, &pool->limits, READ_MAX);
     conn->timer = evtimer_new(pool->base, on_timer, conn);
     conn->bev = bufferevent_socket_new(pool->base, -1, BEV_OPT_CLOSE_ON_FREE);
@@ -379,34 +398,66 @@ static struct http_conn *conn_new(struct http_pool *pool)
     return conn;
 }
 
-struct bufferevent *http_pool_accept(struct event_base *base, void *arg)
+static void take_slot(struct http_conn *conn)
 {
-    struct http_pool *pool = arg;
-    struct http_conn *conn;
+    struct http_pool *pool = conn->pool;
 
-    (void)base;
-    if (pool->n >= pool->max && !TAILQ_EMPTY(&pool->waiting))
-        drop(TAILQ_FIRST(&pool->waiting));
-    else if (pool->n >= pool->max + HTTP_POOL_SPARE)
-        http_pool_shed(pool);
-    if (pool->n >= pool->max + HTTP_POOL_SPARE || (conn = conn_new(pool)) == NULL)
-        return NULL;
     conn->overload = pool->n >= pool->max;
     conn->slot = pool->unused[pool->max + HTTP_POOL_SPARE - pool->n - 1];
     pool->slots[conn->slot] = conn;
     pool->n++;
     join_list(conn);
+}
+
+/* The connection to drop for a new one; NULL when none has to go or may go.
+ * NOLINTBEGIN(clang-analyzer-unix.Malloc): the analyzer cannot see that a freed one left its list */
+static struct http_conn *victim(const struct http_pool *pool)
+{
+    if (pool->n < pool->max)
+        return NULL;
+    if (!TAILQ_EMPTY(&pool->waiting))
+        return TAILQ_FIRST(&pool->waiting);
+    return pool->n < pool->max + HTTP_POOL_SPARE ? NULL : TAILQ_FIRST(&pool->spare);
+}
+/* NOLINTEND(clang-analyzer-unix.Malloc) */
+
+bool http_pool_has_room(const struct http_pool *pool)
+{
+    const struct http_conn *conn = victim(pool);
+
+    if (conn == NULL)
+        return pool->n < pool->max + HTTP_POOL_SPARE;
+    return now() - conn->since >= GRACE;
+}
+
+struct bufferevent *http_pool_accept(struct event_base *base, void *arg)
+{
+    struct http_pool *pool = arg;
+    struct http_conn *conn = victim(pool);
+
+    (void)base;
+    if (conn != NULL)
+        drop(conn);
+    conn = conn_new(pool);
+    if (conn == NULL)
+        return NULL;
+    if (pool->n < pool->max + HTTP_POOL_SPARE)
+        take_slot(conn);
+    else
+        conn->doomed = true; /* evhttp has accepted it already: it is closed in a moment */
     soon(conn);
+    if (!http_pool_has_room(pool))
+        pool->full(pool->owner);
     return conn->bev;
 }
 
 struct http_conn *http_pool_find(struct http_pool *pool, struct evhttp_request *evreq)
 {
     const char *uri = evhttp_request_get_uri(evreq);
+    unsigned long slot = uri == NULL || *uri != '/' ? ULONG_MAX : strtoul(uri + 1, NULL, 10);
     struct http_conn *conn;
-    size_t slot;
 
-    if (uri == NULL || sscanf(uri, "/%zu", &slot) != 1 || slot >= pool->max + HTTP_POOL_SPARE)
+    if (slot >= pool->max + HTTP_POOL_SPARE)
         return NULL;
     conn = pool->slots[slot];
     if (conn == NULL || conn->evcon != evhttp_request_get_connection(evreq) ||

@@ -53,6 +53,7 @@ struct http_conn {
     void *request;               /* the owner's record while HANDLING */
     struct http_conn_list *list; /* the list it waits in, or NULL */
     TAILQ_ENTRY(http_conn) link;
+    double since;  /* monotonic: when it joined that list */
     size_t unsent; /* while WRITING: bytes not taken by the client at the last look */
     bool attached;
     bool in_body;  /* the body deadline is running, not the head's */
@@ -76,6 +77,8 @@ struct http_pool {
     void (*lost)(struct http_conn *conn, void *owner);
     /* `busy` has come to 0. Called from within evhttp: only take note. */
     void (*quiet)(void *owner);
+    /* There is no room for one more: stop accepting until http_pool_has_room. */
+    void (*full)(void *owner);
     void *owner;
     /* its own */
     struct http_conn **slots;      /* max + HTTP_POOL_SPARE of them */
@@ -97,6 +100,9 @@ void http_pool_fini(struct http_pool *pool);
 
 /* The callback for evhttp_set_bevcb; `pool` is its argument. Makes room at the cap. */
 struct bufferevent *http_pool_accept(struct event_base *base, void *pool);
+
+/* May one more connection be accepted, if need be in the place of one that waits? */
+bool http_pool_has_room(const struct http_pool *pool);
 
 /* The guard of a request that evhttp dispatched, or NULL when it is not one of ours. */
 struct http_conn *http_pool_find(struct http_pool *pool, struct evhttp_request *evreq);

@@ -16,9 +16,10 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 1024,
+    BACKLOG = 4096,   /* the kernel cuts it to its own limit */
     OTHER_FILES = 64, /* descriptors left to the rest of the process */
-    PAUSE_MS = 100    /* how long accepting rests when descriptors have run out */
+    FULL_MS = 10,     /* how long accepting rests when there is no room */
+    FAILED_MS = 100   /* and when descriptors have run out */
 };
 
 struct httpd {
@@ -179,12 +180,13 @@ static bool add_framing(const struct exchange *x, bool with_length, size_t len)
 {
     struct evkeyvalq *out = evhttp_request_get_output_headers(x->evreq);
     bool last = x->server->draining || x->request.refused != 0 || !x->message.keep_alive;
-    char number[24];
 
     evhttp_remove_header(out, "Content-Length");
     evhttp_remove_header(out, "Transfer-Encoding");
     evhttp_remove_header(out, "Connection");
     if (with_length) {
+        char number[24];
+
         snprintf(number, sizeof number, "%zu", len);
         evhttp_add_header(out, "Content-Length", number);
     }
@@ -198,16 +200,15 @@ static bool add_framing(const struct exchange *x, bool with_length, size_t len)
 static void send_reply(struct exchange *x, int status, const struct http_header *headers, size_t n,
                        const void *body, size_t len, size_t sent)
 {
-    bool bodiless = status == 204 || status == 304;
-    struct evbuffer *out = evhttp_request_get_output_buffer(x->evreq);
     bool last;
 
-    add_headers(x->evreq, headers, n);
-    last = add_framing(x, !bodiless, len);
-    if (sent > 0 && evbuffer_add(out, body, sent) != 0) {
-        /* memory is short: the length cannot be kept, so the client must see a cut */
-        last = true;
+    if (sent > 0 && evbuffer_add(evhttp_request_get_output_buffer(x->evreq), body, sent) != 0) {
+        status = 500; /* memory is short */
+        n = len = 0;
+        x->message.keep_alive = false;
     }
+    add_headers(x->evreq, headers, n);
+    last = add_framing(x, status != 204 && status != 304, len);
     evhttp_send_reply(x->evreq, status, http_phrase(status), NULL);
     http_conn_answered(x->conn, x->evreq, last);
 }
@@ -320,26 +321,43 @@ static int open_listener(const char *given, int port, struct fail *fail)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof ss;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } address = {.six = {0}};
+    socklen_t len = sizeof address;
 
-    if (getsockname(fd, (struct sockaddr *)(void *)&ss, &len) != 0)
+    if (getsockname(fd, &address.any, &len) != 0)
         return 0;
-    return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
-                                          : ((struct sockaddr_in *)(void *)&ss)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.six.sin6_port : address.four.sin_port);
+}
+
+/* New connections wait in the kernel's queue meanwhile. */
+static void rest(struct httpd *server, int ms)
+{
+    struct timeval tv = {0, (suseconds_t)ms * 1000};
+
+    if (server->bound == NULL)
+        return;
+    evconnlistener_disable(evhttp_bound_socket_get_listener(server->bound));
+    event_add(server->resume, &tv);
+}
+
+static void on_full(void *owner)
+{
+    rest(owner, FULL_MS);
 }
 
 /* accept has failed: mostly for want of descriptors, and then it would fail again at once. */
 static void on_accept_error(struct evconnlistener *listener, void *http)
 {
-    struct timeval tv = {0, PAUSE_MS * 1000};
-
+    (void)listener;
     for (struct httpd *s = servers; s != NULL; s = s->next) {
         if (s->http != http)
             continue;
         http_pool_shed(&s->pool);
-        evconnlistener_disable(listener);
-        event_add(s->resume, &tv);
+        rest(s, FAILED_MS);
     }
 }
 
@@ -349,7 +367,9 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (server->bound != NULL)
+    if (!http_pool_has_room(&server->pool))
+        rest(server, FULL_MS);
+    else if (server->bound != NULL)
         evconnlistener_enable(evhttp_bound_socket_get_listener(server->bound));
 }
 
@@ -378,17 +398,23 @@ static int start_listening(struct httpd *server, const char *host, int port, str
 
 /* ---- the server ---- */
 
+/* The wanted number of connections, or what the limit of open files leaves for them. The soft limit
+ * is raised when that helps. */
 static size_t connection_cap(size_t wanted)
 {
+    const size_t others = OTHER_FILES + HTTP_POOL_SPARE;
     struct rlimit files;
-    size_t room;
 
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
         return wanted;
-    room = files.rlim_cur > OTHER_FILES + HTTP_POOL_SPARE
-               ? (size_t)files.rlim_cur - OTHER_FILES - HTTP_POOL_SPARE
-               : 1;
-    return wanted < room ? wanted : room;
+    if (files.rlim_cur < wanted + others && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max < wanted + others ? files.rlim_max : wanted + others;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0 && getrlimit(RLIMIT_NOFILE, &files) != 0)
+            return 1;
+    }
+    if (files.rlim_cur >= wanted + others)
+        return wanted;
+    return files.rlim_cur > others ? (size_t)files.rlim_cur - others : 1;
 }
 
 static double seconds_or(double value, double otherwise)
@@ -415,6 +441,7 @@ static void set_options(struct httpd *server, const struct httpd_options *o)
     pool->write_seconds = seconds_or(o->write_seconds, 10);
     pool->lost = on_lost;
     pool->quiet = on_quiet;
+    pool->full = on_full;
     pool->owner = server;
 }
 

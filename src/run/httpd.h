@@ -6,11 +6,12 @@
  * exactly once. All of it runs on the thread of the event loop; the process must ignore SIGPIPE.
  *
  * Limits and deadlines: the head in max_head bytes, max_headers lines and head_seconds from its
- * first byte; the body in max_body bytes and body_seconds; an idle connection lives idle_seconds; a
- * client that takes less of an answer than 1 KiB a second is dropped after one to two write_seconds.
- * Nothing limits how long a handler takes. At max_connections the connection that has waited
- * longest without a complete request makes room for a new one; when all of them are being handled,
- * a new one is told 503.
+ * first byte; the body in max_body bytes and body_seconds; an idle connection lives idle_seconds (a
+ * new one head_seconds); a client that takes less of an answer than 1 KiB a second is dropped after
+ * one to two write_seconds. Nothing limits how long a handler takes. At max_connections the
+ * connection that has waited longest without a complete request, if for 50 ms or more, makes room
+ * for a new one, which waits in the kernel's queue meanwhile; when all of them are being handled, a
+ * new one is told 503.
  *
  * A client that goes away while its request is handled is not noticed before the answer is written.
  */
@@ -33,7 +34,8 @@ struct httpd_options {
     size_t max_body;        /* 0: 1 MiB */
     size_t max_head;        /* 0: 16 KiB */
     size_t max_headers;     /* 0: 100 */
-    size_t max_connections; /* 0: 1024; less when the limit of open files is too low for it */
+    size_t max_connections; /* 0: 1024; less when the hard limit of open files is too low for it
+                               (the soft one is raised) */
     double head_seconds;    /* 0: 10 */
     double body_seconds;    /* 0: 30 */
     double idle_seconds;    /* 0: 5 */

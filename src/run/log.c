@@ -79,6 +79,8 @@ static void add_escaped(struct buf *b, const char *text, bool quote)
             n = 1;
         } else if (*p == '\n' && !quote) {
             buf_adds(b, "\n          ");
+        } else if (*p == '\t' && !quote) {
+            buf_adds(b, "    ");
         } else if (*p < 0x20 || *p == 0x7f) {
             buf_addf(b, "\\u%04x", *p);
         } else {

@@ -110,7 +110,8 @@ static int dir_set(struct watch *w, int wd, const char *path)
         w->cap_dirs = cap;
     }
     memmove(w->dirs + i + 1, w->dirs + i, (w->n_dirs - i) * sizeof *w->dirs);
-    w->dirs[i] = (struct dir){wd, copy};
+    w->dirs[i].wd = wd;
+    w->dirs[i].path = copy;
     w->n_dirs++;
     return 0;
 }
@@ -218,7 +219,7 @@ static int add_tree(struct watch *w, const char *path, bool telling, int depth)
 
 static void arm(struct event *timer, int ms)
 {
-    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
 
     event_add(timer, &tv);
 }

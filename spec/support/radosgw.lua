@@ -1,0 +1,103 @@
+--- radosgw: a real S3 server for the functional specs.
+--
+--     local server, reason = radosgw.start()      nil when there is none: mark the spec pending
+--     server.endpoint, server.keys, server.env, server:make_bucket(name), server:stop()
+--
+-- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh). With
+-- ANOMALYD_TEST_S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN,
+-- AWS_REGION) in the environment the specs run against that endpoint instead.
+local http = require "http"
+local sigv4 = require "sigv4"
+
+local radosgw = {}
+
+local SCRIPT = "spec/support/radosgw.sh"
+
+local Server = {}
+Server.__index = Server
+
+local function succeeds(command)
+  return os.execute(command .. " >/dev/null 2>&1") == true
+end
+
+local function is_free(port)
+  local _, _, code = http.get("http://127.0.0.1:" .. port .. "/", { timeout = 1 })
+  return code == "ConnectFailed"
+end
+
+local function free_port()
+  math.randomseed(os.time(), tonumber(tostring({}):match("0x(%x+)"), 16))
+  for _ = 1, 50 do
+    local port = 20000 + math.random(0, 180) * 64
+    if is_free(port) and is_free(port + 1) and is_free(port + 2) then return port end
+  end
+  error("no free port for radosgw")
+end
+
+-- What the environment of a program must be to use the server.
+local function env_of(self)
+  local parts = { "AWS_ENDPOINT_URL_S3=" .. self.endpoint, "AWS_REGION=" .. self.region,
+    "AWS_ACCESS_KEY_ID=" .. self.keys.access_key_id,
+    "AWS_SECRET_ACCESS_KEY='" .. self.keys.secret_access_key .. "'" }
+  if self.keys.session_token then
+    parts[#parts + 1] = "AWS_SESSION_TOKEN='" .. self.keys.session_token .. "'"
+  end
+  return table.concat(parts, " ")
+end
+
+local function given_server(endpoint)
+  local self = setmetatable({ endpoint = endpoint, region = os.getenv("AWS_REGION") or "us-east-1",
+    keys = { access_key_id = os.getenv("AWS_ACCESS_KEY_ID"),
+      secret_access_key = os.getenv("AWS_SECRET_ACCESS_KEY"),
+      session_token = os.getenv("AWS_SESSION_TOKEN") } }, Server)
+  self.env = env_of(self)
+  return self
+end
+
+local function start_once()
+  local port = free_port()
+  local pipe = assert(io.popen("mktemp -d /tmp/anomalyd-radosgw-XXXXXX"))
+  local dir = pipe:read("l")
+  pipe:close()
+  local self = setmetatable({ dir = dir, region = "us-east-1",
+    endpoint = "http://127.0.0.1:" .. port, keys = { access_key_id = "TESTACCESSKEY0000001",
+      secret_access_key = "testSecretKey+with/slash0000000000000001" } }, Server)
+  self.env = env_of(self)
+  local ok = os.execute(("env %s sh %s start %s %d"):format(self.env, SCRIPT, dir, port))
+  return ok and self
+end
+
+--- Start a server. @return the server; or nil and why there is none
+function radosgw.start()
+  local endpoint = os.getenv("ANOMALYD_TEST_S3_ENDPOINT")
+  if endpoint then return given_server(endpoint) end
+  for _, program in ipairs { "radosgw", "ceph-mon", "ceph-osd", "monmaptool", "curl" } do
+    if not succeeds("command -v " .. program) then
+      return nil, "radosgw, ceph-mon, ceph-osd, ceph-common and curl are not all installed"
+    end
+  end
+  -- A monitor that is asked too early ends the start; then a second one does it.
+  for _ = 1, 3 do
+    local self = start_once()
+    if self then return self end
+  end
+  error("radosgw did not start")
+end
+
+--- Make a bucket; it is no failure when it is ours already.
+function Server:make_bucket(name)
+  local host = self.endpoint:match("^https?://(.-)/*$")
+  local signed = sigv4.sign { method = "PUT", path = "/" .. name, headers = { { "Host", host } },
+    region = self.region, service = "s3", access_key_id = self.keys.access_key_id,
+    secret_access_key = self.keys.secret_access_key, session_token = self.keys.session_token }
+  local answer = assert(http.request { method = "PUT", url = self.endpoint .. "/" .. name,
+    headers = signed.headers })
+  assert(answer.status == 200 or answer.status == 409, answer.status .. ": " .. answer.body)
+end
+
+function Server:stop()
+  if self.dir then os.execute(("sh %s stop %s"):format(SCRIPT, self.dir)) end
+  self.dir = nil
+end
+
+return radosgw
