@@ -92,6 +92,26 @@ local commands = {
       channels = { kind = "text", env = false, help = "channels, with commas; or: auto" },
     }),
   },
+  redrive = {
+    usage = "redrive [options] KEY",
+    help = "score a batch that had failed (raw/NAME.csv) once more, also while a service runs",
+    arguments = { "key" },
+    options = with("bucket scripts workers log-level", {}),
+  },
+  reconcile = {
+    usage = "reconcile [options]",
+    help = "score what was missed, also while a service runs",
+    options = with("bucket scripts workers log-level", {
+      ["dry-run"] = { kind = "flag", env = false, help = "only say what would be done" },
+    }),
+  },
+  rebuild = {
+    usage = "rebuild [options]",
+    help = "compute the baseline from the summaries and compare it with the one that is kept",
+    options = with("bucket scripts log-level", {
+      write = { kind = "flag", env = false, help = "put it in the place of the one that is kept" },
+    }),
+  },
   check = {
     usage = "check [options]",
     help = "compile and validate the scripts, start nothing",
@@ -105,7 +125,7 @@ commands.config = {
   options = commands.serve.options,
 }
 
-local order = { "serve", "repl", "score", "check", "config" }
+local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config" }
 local PREFIX = "ANOMALYD_"
 
 local function env_name(name, option)
