@@ -39,13 +39,18 @@ local function put_together(built, shared, result)
   end
 end
 
+--- Between two modules the service goes on, and each may compute for a slice.
+local function pause()
+  if coroutine.isyieldable() then task.sleep(0) end
+end
+
 --- Build generation `number` from the directory and put its service together. What the scripts do
 -- to the task that loads them (compute for ever, wait for ever) is not done to the caller.
 -- @param shared the state that outlives generations (service.lua)
 -- @return generation, context, seen; or nil, message, seen (what was read: see generation.new)
 function scripts_dir.build(number, path, shared)
   local dirs = { { path = path, label = "scripts" }, { path = host.root .. "/lua", label = "lua" } }
-  local built = generation.new(number, dirs, function(text) host.log("info", text) end)
+  local built = generation.new(number, dirs, function(text) host.log("info", text) end, pause)
   local result = {}
   local job = task.start(put_together, built, shared, result)
   if not job:wait(LOAD_SECONDS) then

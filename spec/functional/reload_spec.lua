@@ -147,7 +147,7 @@ describe("serve --reload", function()
       { "routes.lua", 'return require("rooter")', "rooter" },
       { "baseline_policy.lua", "return { z_treshold = 3 }", "did you mean 'z_threshold'?" },
       { "baseline_policy.lua", "return { maturity = 'x' }", "maturity must be a whole number" },
-      { "baseline_policy.lua", "return 3", "must return a table" },
+      { "baseline_policy.lua", "return 3", "policy must be a table, not number" },
       { "detect.lua", "return {}", "detect must be a function" },
       { "sns_handshake.lua", "return { topcs = {} }", "scripts/sns_handshake.lua: " },
     }
