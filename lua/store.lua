@@ -52,14 +52,17 @@ local function measured(handle, metrics, operation)
   end
 end
 
---- The iterator over a list's pages, each page counted as the request that it is.
+--- The iterator over a list's pages, each page counted as the request that it is; so is the first
+-- call on an empty list.
 local function measured_list(handle, metrics, options)
   local next_page, state, control = handle.bucket:list(options)
+  local first = true
   return function()
     local began = host.now()
     local page, message, code = next_page(state, control)
     control = page
-    if page ~= nil then note(metrics, "list", began, page, code) end
+    if first or page ~= nil then note(metrics, "list", began, page ~= false, code) end
+    first = false
     return page, message, code
   end
 end
