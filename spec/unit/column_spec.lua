@@ -123,7 +123,8 @@ describe("a column", function()
     wrong("out of memory for a column", column.constant, math.maxinteger, 0)
     wrong("out of memory for a column", column.constant, math.maxinteger // 8, 0)
     for _, n in ipairs({ -1, math.mininteger }) do
-      wrong("a length below 0", column.new, setmetatable({}, { __len = function() return n end }))
+      local list = setmetatable({}, { __len = function() return n end })
+      wrong("a length below 0", column.new, list)
     end
     local endless = setmetatable({ column.new({ 1 }) },
       { __len = function() return math.maxinteger end })
