@@ -6,6 +6,7 @@ local task = require("task")
 local scripts_dir = {}
 
 local LOAD_SECONDS = 5
+local ENTRY = "app"
 
 local function exists(path)
   local file = io.open(path, "r")
@@ -27,7 +28,7 @@ end
 --- Run the entry and put the service together; in a task of its own.
 local function put_together(built, shared, result)
   local ok, context, why = xpcall(function()
-    local entry = built.require("app")
+    local entry = built.require(ENTRY)
     -- The console must work in every generation that serves.
     built.require("repl")
     return built.require("service").new(entry, shared, built.number)
