@@ -36,16 +36,14 @@ local function find(dirs, name, seen)
 end
 
 local function strict(env)
-  local base = _G
+  -- The globals as they are now, in a table of their own: found without a call, never assigned to.
+  local base = setmetatable({}, { __index = function(_, name)
+    error(("undefined global '%s' (misspelled, or a missing local or require)"):format(
+      tostring(name)), 2)
+  end })
+  for name, value in pairs(_G) do base[name] = value end
   return setmetatable(env, {
-    __index = function(_, name)
-      local value = base[name]
-      if value == nil then
-        error(("undefined global '%s' (misspelled, or a missing local or require)"):format(
-          tostring(name)), 2)
-      end
-      return value
-    end,
+    __index = base,
     __newindex = function(_, name)
       error(("assignment to undeclared global '%s' (write: local %s)"):format(tostring(name),
         tostring(name)), 2)

@@ -5,6 +5,9 @@ local task = require("task")
 
 local scripts_dir = {}
 
+-- The one script that the library knows by name: it returns all that the others decide.
+local ENTRY = "app"
+
 local LOAD_SECONDS = 5
 local ENTRY = "app"
 
@@ -20,7 +23,7 @@ function scripts_dir.find(given)
   local places = given and { given } or { host.root .. "/scripts", "/etc/anomalyd/scripts",
     host.root .. "/../../etc/anomalyd/scripts" }
   for _, place in ipairs(places) do
-    if exists(place .. "/app.lua") then return place end
+    if exists(place .. "/" .. ENTRY .. ".lua") then return place end
   end
   return nil, ("there is no app.lua in %s (set --scripts DIR)"):format(table.concat(places, " or "))
 end
