@@ -29,7 +29,9 @@ local function attach(path)
   assert(client:connect(path))
   client:settimeout(30)
   local self = {}
-  function self.send(kind, text) assert(client:send(string.pack(">I4", #text + 1) .. kind .. text)) end
+  function self.send(kind, text)
+    assert(client:send(string.pack(">I4", #text + 1) .. kind .. text))
+  end
   function self.receive()
     local size = string.unpack(">I4", assert(client:receive(4)))
     local frame = assert(client:receive(size))
@@ -78,13 +80,11 @@ local routes = daemon.read(scripts .. "/routes.lua")
 local function save_to_answer()
   local get, times = browser(s.port), {}
   for i = 1, 20 do
-    local text = ('  app.get("/version", {}, function() return { n = %d } end)\n  pages.add'):format(i)
+    local text = ('  app.get("/version", {}, function() return { n = %d } end)\n'
+      .. '  pages.add'):format(i)
     daemon.write(scripts .. "/routes.lua", (routes:gsub("  pages%.add", text)))
-    local began, body = socket.gettime(), nil
-    repeat
-      body = get("/version")
-      socket.sleep(0.001)
-    until body == ('{"n":%d}'):format(i)
+    local began = socket.gettime()
+    while get("/version") ~= ('{"n":%d}'):format(i) do socket.sleep(0.001) end
     times[i] = socket.gettime() - began
   end
   report("from a save to the new answer", times)

@@ -70,8 +70,8 @@ describe("serve --reload", function()
       "sed 's/next/other/' routes.lua > .routes.swp && mv .routes.swp routes.lua",
       "cp routes.lua routes.lua~ && rm routes.lua && sed 's/other/again/' routes.lua~ > routes.lua "
         .. "&& chmod 600 routes.lua",
-      "{ echo '-- a slow writer'; sleep 0.25; cat routes.lua; } > /tmp/routes.$$ && { while read -r "
-        .. "line; do printf '%s\\n' \"$line\"; done; sleep 0.2; } < /tmp/routes.$$ > routes.lua",
+      "{ echo '-- a slow writer'; cat routes.lua; } > /tmp/routes.$$ && { while read -r line; do "
+        .. "printf '%s\\n' \"$line\"; done; sleep 0.2; } < /tmp/routes.$$ > routes.lua",
       "echo '-- x' >> routes.lua; echo '-- x' >> detect.lua; echo '-- x' >> baseline_policy.lua",
       "for i in 1 2 3 4 5 6; do echo \"-- $i\" >> app.lua; sleep 0.04; done",
       "ln -s detect.lua other.lua && ln -sf $(pwd)/detect.lua /tmp/d.$$ && rm /tmp/d.$$ && "
@@ -247,7 +247,8 @@ describe("serve --reload", function()
     assert.equal("generation 3 serves\n", out)
     s:write("routes.lua", "return 1 +")
     local err
-    code, _, err = s:repl("-e :reload")
+    code, out, err = s:repl("-e :reload")
+    assert.equal("", out)
     assert.equal(1, code)
     assert.truthy(err:find("scripts/routes.lua:1: ", 1, true))
     code = daemon.run("check --scripts " .. s.scripts)
@@ -304,8 +305,9 @@ describe("anomalyd check", function()
       ["return 1"] = "detect must be a function" }) do
       daemon.write(dir .. "/detect.lua", text)
       local err
-      code, _, err = daemon.run("check --scripts " .. dir)
+      code, out, err = daemon.run("check --scripts " .. dir)
       assert.equal(1, code)
+      assert.equal("", out)
       assert.truthy(err:find(message, 1, true), err)
     end
     os.execute("rm -rf " .. dir)

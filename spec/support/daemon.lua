@@ -78,8 +78,8 @@ end
 
 local function launch(self)
   -- A console of its own: the usual place has room for one service.
-  local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s/anomalyd serve --host 127.0.0.1 --port 0 --bucket %s %s"):format(
-    self.dir, self.env, build, self.bucket, self.args)
+  local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s/anomalyd serve --host 127.0.0.1 "
+    .. "--port 0 --bucket %s %s"):format(self.dir, self.env, build, self.bucket, self.args)
   -- The shell that waits writes the exit code down for stop().
   self.pid = tonumber(run(("( %s >>%s 2>&1 & echo $! >%s/pid; wait $!; echo $? >%s/code ) " ..
     ">/dev/null 2>&1 & while [ ! -s %s/pid ]; do sleep 0.005; done; cat %s/pid"):format(command,

@@ -41,7 +41,8 @@ describe("learning", function()
       policy.check({ update = "after" }), NOW)
     assert.equal(before, scoring)
     assert.equal(101, after.channels.x.count)
-    _, scoring = learning.update(before, batch({ x = { 20 } }), policy.check({}), NOW)
+    after, scoring = learning.update(before, batch({ x = { 20 } }), policy.check({}), NOW)
+    assert.equal(after, scoring)
     assert.equal(101, scoring.channels.x.count)
   end)
 
@@ -62,7 +63,8 @@ describe("learning", function()
   it("forgets by half after `half_life` observations", function()
     local ten, thirty = {}, {}
     for i = 1, 50 do ten[i], thirty[i] = 10, 30 end
-    local after = learning.update(known(), batch({ x = ten }), policy.check({ half_life = 50 }), NOW)
+    local after = learning.update(known(), batch({ x = ten }), policy.check({ half_life = 50 }),
+      NOW)
     near(after.channels.x.count, 100)
     local forgetting, keeping = known(), known()
     for _ = 1, 20 do
@@ -85,8 +87,8 @@ describe("learning", function()
   end)
 
   it("begins a channel anew whose numbers were lost, and does not score with it", function()
-    local lost = baseline.with(baseline.empty(), { x = { count = 70, mean = 0.0, M2 = 0.0, std = 0.0,
-      poisoned = true } }, { "x" }, NOW)
+    local lost = baseline.with(baseline.empty(), { x = { count = 70, mean = 0.0, M2 = 0.0,
+      std = 0.0, poisoned = true } }, { "x" }, NOW)
     local after, scoring = learning.update(lost, batch({ x = { 1, 3 } }), policy.check({}), NOW)
     assert.equal(72, after.channels.x.count)
     near(after.channels.x.mean, 2)

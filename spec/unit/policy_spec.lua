@@ -21,7 +21,7 @@ describe("policy.check", function()
     assert.is_nil(checked)
     assert.equal("scripts/baseline_policy.lua: unknown field 'z_treshold'; did you mean "
       .. "'z_threshold'?", message)
-    assert.truthy(select(2, policy.check({ qqqqqqqq = 3 })):find("unknown field 'qqqqqqqq'", 1, true))
+    assert.truthy(select(2, policy.check({ qqqqqqq = 3 })):find("unknown field 'qqqqqqq'", 1, true))
     assert.truthy(select(2, policy.check({ "x" })):find("unknown field '1'", 1, true))
   end)
 

@@ -55,7 +55,8 @@ describe("zscore", function()
   end)
 
   it("is 0 in a channel that never varied, missing where the cell is", function()
-    assert.same({ 0, 0 }, (judge({ 10, 99 }, nil, { count = 50, mean = 10.0, M2 = 0.0, std = 0.0 })))
+    local still = { count = 50, mean = 10.0, M2 = 0.0, std = 0.0 }
+    assert.same({ 0, 0 }, (judge({ 10, 99 }, nil, still)))
     local score, flag = judge({ false, 10 })
     assert.is_true(score[1] ~= score[1])
     assert.same({ 0, 0 }, flag)
