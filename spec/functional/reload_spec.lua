@@ -147,14 +147,14 @@ describe("serve --reload", function()
       { "baseline_policy.lua", "return { maturity = 'x' }", "maturity must be a whole number" },
       { "baseline_policy.lua", "return 3", "policy must be a table, not number" },
       { "detect.lua", "return {}", "detect must be a function" },
-      { "sns_handshake.lua", "return { topcs = {} }", "scripts/sns_handshake.lua: " },
+      { "sns_handshake.lua", "return { topcs = {} }", "did you mean 'topics'?" },
     }
     for i, case in ipairs(wrong) do
       local good = s:read(case[1])
       s:write(case[1], case[2])
       local message = s:wait_for(function()
         local now = s:health()
-        assert.equal(1 + i, now.generation)
+        assert.equal(1 + i, now.generation, s:log():gsub('[^\n]*"GET [^\n]*\n', ""))
         return now.reload_error
       end, "the error of " .. case[2])
       assert.truthy(message:find(case[3], 1, true), message)
