@@ -11,10 +11,19 @@ function keys.name(key)
   if name and not name:find("/$") then return name end
 end
 
+--- The key of NAME's input.
 function keys.input(name) return "raw/" .. name .. ".csv" end
+
+--- The key of its scored file.
 function keys.scored(name) return "processed/" .. name .. ".csv" end
+
+--- The key of its summary.
 function keys.summary(name) return "processed/" .. name .. "_summary.json" end
+
+--- The key of the record that it can never be scored.
 function keys.failure(name) return "failed/" .. name .. ".csv_error.json" end
+
+--- The key of its rows that were not scored.
 function keys.rejected(name) return "failed/" .. name .. "_rejected.csv" end
 
 -- S3 has keys of up to 1024 bytes, file systems have names of up to 255.

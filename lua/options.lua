@@ -92,6 +92,26 @@ local commands = {
       channels = { kind = "text", env = false, help = "channels, with commas; or: auto" },
     }),
   },
+  redrive = {
+    usage = "redrive [options] KEY",
+    help = "score a batch that had failed (raw/NAME.csv) once more, also while a service runs",
+    arguments = { "key" },
+    options = with("bucket scripts workers log-level", {}),
+  },
+  reconcile = {
+    usage = "reconcile [options]",
+    help = "score what was missed, also while a service runs",
+    options = with("bucket scripts workers log-level", {
+      ["dry-run"] = { kind = "flag", env = false, help = "only say what would be done" },
+    }),
+  },
+  rebuild = {
+    usage = "rebuild [options]",
+    help = "compute the baseline from the summaries and compare it with the one that is kept",
+    options = with("bucket scripts log-level", {
+      write = { kind = "flag", env = false, help = "put it in the place of the one that is kept" },
+    }),
+  },
   check = {
     usage = "check [options]",
     help = "compile and validate the scripts, start nothing",
@@ -99,12 +119,29 @@ local commands = {
   },
 }
 for name, option in pairs(limits) do commands.serve.options[name] = option end
+commands.config = {
+  usage = "config [options]",
+  help = "print what serve would run with, and where each value comes from",
+  options = commands.serve.options,
+}
 
-local order = { "serve", "repl", "score", "check" }
+local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config" }
+local PREFIX = "ANOMALYD_"
 
 local function env_name(name, option)
   if option.env == false then return nil end
-  return option.env or "ANOMALYD_" .. name:upper():gsub("%-", "_")
+  return PREFIX .. name:upper():gsub("%-", "_")
+end
+
+--- An option's text in the environment. @return text, variable; or nil
+local function env_text(name, option, getenv)
+  local variable = env_name(name, option)
+  if not variable then return nil end
+  for _, candidate in ipairs({ variable, option.env }) do
+    local text = getenv(candidate)
+    if text and not (text == "" and option.kind ~= "flag") then return text, candidate end
+  end
+  return nil
 end
 
 --- Check one value's text. @return value, or nil and what it should have been
@@ -122,7 +159,9 @@ local function convert(option, text)
     for _, choice in ipairs(option.choices) do
       if text == choice then return text end
     end
-    return nil, "one of " .. table.concat(option.choices, ", ")
+    local near = suggest.nearest(text, option.choices)
+    return nil, ("one of %s%s"):format(table.concat(option.choices, ", "),
+      near and "; did you mean " .. near .. "?" or "")
   elseif option.kind == "flag" then
     local known = { ["1"] = true, ["true"] = true, yes = true, ["0"] = false, ["false"] = false,
       no = false, [""] = false }
@@ -143,9 +182,8 @@ end
 
 local function from_environment(command, values, sources, getenv)
   for name, option in pairs(command.options) do
-    local variable = env_name(name, option)
-    local text = variable and getenv(variable)
-    if text and not (text == "" and option.kind ~= "flag") then
+    local text, variable = env_text(name, option, getenv)
+    if text then
       local value, wanted = convert(option, text)
       if value == nil then
         return nil, ("%s=%s: expected %s"):format(variable, text, wanted)
@@ -244,10 +282,49 @@ function options.parse(arguments, getenv)
   return values
 end
 
+--- A command's options with their values.
+-- @param values from options.parse
+-- @return list of {name, value or nil, source}, by name
+function options.effective(values)
+  local rows = {}
+  for name, option in pairs(commands[values.command].options) do
+    local key = key_of(name)
+    local value = values[key]
+    if value == nil and option.kind == "flag" then value = false end
+    rows[#rows + 1] = { name = name, value = value, source = values.sources[key] or "default" }
+  end
+  table.sort(rows, function(a, b) return a.name < b.name end)
+  return rows
+end
+
+--- Variables of the environment that look like ours and are no command's.
+-- @param names function() that iterates over the environment's names
+-- @return list of "ANOMALYD_PROT is no setting; did you mean ANOMALYD_PORT?"
+function options.strangers(names)
+  local known, list = {}, {}
+  for _, command in pairs(commands) do
+    for name, option in pairs(command.options) do
+      local variable = env_name(name, option)
+      if variable then known[variable:sub(#PREFIX + 1)] = true end
+    end
+  end
+  for variable in names do
+    local own = variable:match("^" .. PREFIX .. "(.*)$")
+    if own and not known[own] then
+      local near = suggest.nearest(own, known)
+      list[#list + 1] = ("%s is no setting%s"):format(variable,
+        near and "; did you mean " .. PREFIX .. near .. "?" or " (see anomalyd serve --help)")
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 local function describe(name, option)
   local text = option.help
   if option.default ~= nil then text = text .. (" (default: %s)"):format(option.default) end
   local variable = env_name(name, option)
+  if option.env then variable = option.env .. " or " .. variable end
   if variable then text = text .. " [" .. variable .. "]" end
   local value = option.kind == "flag" and "" or " " .. ({ integer = "N", number = "SECONDS",
     choice = "WORD", path = "PATH", text = "TEXT" })[option.kind]

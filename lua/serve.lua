@@ -1,9 +1,11 @@
 --- serve (kernel): the service's life: open the bucket, build the first generation, listen, watch,
 -- reload, reconcile, and drain when told to stop.
+local config = require("config")
 local console = require("console")
 local host = require("host")
 local reload = require("reload")
 local scripts_dir = require("scripts_dir")
+local supervisor = require("supervisor")
 local task = require("task")
 
 local serve = {}
@@ -82,11 +84,13 @@ local function keep_reconciled(options)
       if queued > 0 then host.log("info", "reconcile found batches", { queued = queued }) end
       shared.bucket_error = nil
       pause = 0.5
+      supervisor.ready(shared)
       shared.look_now:wait(options.reconcile_seconds)
     else
       shared.bucket_error = tostring(message)
       host.log("error", "the bucket cannot be read; trying again", { reason = message,
         seconds = pause })
+      supervisor.tell(shared)
       task.sleep(pause)
       pause = math.min(pause * 2, 60)
     end
@@ -108,6 +112,7 @@ local function stop(signal)
   shared.draining = true
   host.log("info", "shutting down", { signal = signal })
   local deadline = host.now() + shared.options.drain_timeout
+  supervisor.stopping(shared)
   shared.server:stop()
   shared.look_now:fire()
   local done, left = shared.context.drain(deadline - host.now())
@@ -178,6 +183,8 @@ function serve.run(options, fail)
   host.log_setup({ level = options.log_level, json = options.log_format == "json" })
   host.configure({ workers = options.workers, slice = options.script_slice,
     lua_memory = options.lua_memory })
+  for _, text in ipairs(config.strangers()) do host.log("warning", text) end
+  supervisor.starting(options)
   local scripts, message = scripts_dir.find(options.scripts)
   if not scripts then return fail(2, message) end
   local handle = open_bucket(options, fail)
@@ -193,11 +200,12 @@ function serve.run(options, fail)
     if signal == "SIGHUP" then loader:now(signal) else stop(signal) end
   end)
   if not open_console(options, loader, fail) then return end
+  if options.reload then loader:watch() end
   say_running(options, handle)
   if handle.kind == "directory" then watch_bucket(handle) end
-  if options.reload then loader:watch() end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
+  task.spawn(supervisor.keep_telling, shared)
 end
 
 return serve

@@ -58,6 +58,13 @@ double fields_number(lua_State *L, struct fields f, const char *name, double oth
     return value;
 }
 
+size_t fields_size(lua_State *L, struct fields f, const char *name)
+{
+    double value = fields_number(L, f, name, 0);
+
+    return value < 0x1p40 ? (size_t)value : (size_t)1 << 40;
+}
+
 bool fields_boolean(lua_State *L, struct fields f, const char *name)
 {
     bool value;

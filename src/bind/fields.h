@@ -30,6 +30,9 @@ const char *fields_need(lua_State *L, struct fields f, const char *name);
 /* A number >= 0, or `otherwise` when nil. */
 double fields_number(lua_State *L, struct fields f, const char *name, double otherwise);
 
+/* The same as a count, 0 when nil; what passes 2^40 (math.huge) counts as 2^40. */
+size_t fields_size(lua_State *L, struct fields f, const char *name);
+
 /* false when nil. */
 bool fields_boolean(lua_State *L, struct fields f, const char *name);
 

@@ -3,6 +3,7 @@
 
 #include "bind/modules.h"
 #include "run/log.h"
+#include "run/notify.h"
 
 #include "paths.h"
 
@@ -163,6 +164,7 @@ void host_free(struct host *host)
     if (host->L != NULL)
         lua_close(host->L);
     multi_free(host->multi);
+    notify_free(host->notify);
     loop_free(host->loop);
     free(host);
 }
@@ -192,7 +194,7 @@ static void on_signal(int signo, void *ctx)
         log_line(LOG_WARNING, "second signal: stopping at once");
         host_exit(host, 1);
     } else if (host->on_signal != LUA_NOREF) {
-        task_start(host->tasks, push_signal, &signo, "signal", NULL, NULL);
+        task_start(host->tasks, push_signal, &signo, "signal", true, NULL, NULL);
     } else if (signo != SIGHUP) {
         host_exit(host, 128 + signo);
     }
@@ -240,7 +242,7 @@ int host_run(struct host *host, int argc, char **argv)
         fprintf(stderr, "anomalyd: cannot watch for signals\n");
         return 1;
     }
-    if (task_start(host->tasks, push_boot, &boot, "boot", boot_ended, host) != 0)
+    if (task_start(host->tasks, push_boot, &boot, "boot", false, boot_ended, host) != 0)
         return 1;
     loop_run(host->loop);
     return host->exit_code;

@@ -11,11 +11,14 @@
  *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
  *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
  *   host.is_terminal(0 | 1 | 2)         host.pid() -> number     host.uid() -> number
+ *   host.notify{ready, reloading, stopping = boolean, status = text, extend = seconds}
+ *       -> true when a service manager listens, false when none does | nil, message, code
  *   host.make_directory(path) -> true (also when it is there) | nil, message
  */
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/log.h"
+#include "run/notify.h"
 
 #include "paths.h"
 
@@ -225,6 +228,42 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+static bool flag_of(lua_State *L, const char *name)
+{
+    bool set;
+
+    lua_getfield(L, 1, name);
+    set = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return set;
+}
+
+static int l_notify(lua_State *L)
+{
+    struct host *host = host_of(L);
+    struct notify_news news = {0};
+    struct fail fail = {0};
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    news.ready = flag_of(L, "ready");
+    news.reloading = flag_of(L, "reloading");
+    news.stopping = flag_of(L, "stopping");
+    lua_getfield(L, 1, "extend");
+    news.extend = luaL_optnumber(L, -1, 0);
+    lua_getfield(L, 1, "status");
+    news.status = luaL_optstring(L, -1, NULL);
+    if (host->notify == NULL)
+        host->notify = notify_new(host->loop, &fail);
+    if (host->notify == NULL || notify_say(host->notify, &news, &fail) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, fail.message);
+        lua_pushstring(L, fail.code);
+        return 3;
+    }
+    lua_pushboolean(L, notify_heard(host->notify));
+    return 1;
+}
+
 static int l_is_terminal(lua_State *L)
 {
     lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
@@ -267,6 +306,7 @@ static const luaL_Reg functions[] = {
     {"time", l_time},
     {"utc", l_utc},
     {"stats", l_stats},
+    {"notify", l_notify},
     {"is_terminal", l_is_terminal},
     {"pid", l_pid},
     {"uid", l_uid},

@@ -99,7 +99,7 @@ static int run(lua_State *L)
     if (!headers_valid(request.method, ""))
         return luaL_error(L, "http.request: 'method' is not a word");
     request.body = fields_bytes(L, f, "body", &request.body_len);
-    request.limit = (size_t)fields_number(L, f, "limit", 0);
+    request.limit = fields_size(L, f, "limit");
     request.total_seconds = fields_number(L, f, "timeout", 0);
     request.connect_seconds = fields_number(L, f, "connect_timeout", 0);
     request.stall_seconds = fields_number(L, f, "stall_timeout", 0);

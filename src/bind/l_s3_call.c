@@ -259,7 +259,7 @@ static int l_request(lua_State *L)
     ask.if_match = fields_string(L, f, "if_match");
     ask.if_none_match = fields_string(L, f, "if_none_match");
     ask.body = fields_bytes(L, f, "body", &ask.body_len);
-    ask.limit = (size_t)fields_number(L, f, "limit", 0);
+    ask.limit = fields_size(L, f, "limit");
     ask.access_key_id = fields_need(L, f, "access_key_id");
     ask.secret_access_key = fields_need(L, f, "secret_access_key");
     ask.session_token = fields_string(L, f, "session_token");
@@ -298,6 +298,13 @@ static int checksum_option(lua_State *L)
     return value;
 }
 
+static unsigned attempts_option(lua_State *L, struct fields f)
+{
+    size_t n = fields_size(L, f, "attempts");
+
+    return n > 100 ? 100 : (unsigned)n;
+}
+
 static int l_client(lua_State *L)
 {
     static const char *const styles[] = {"auto", "path", "virtual", NULL};
@@ -312,7 +319,7 @@ static int l_client(lua_State *L)
     o.endpoint = fields_string(L, f, "endpoint");
     o.ca_file = fields_string(L, f, "ca_file");
     o.style = (enum s3_style)option(L, f, "style", styles, "auto");
-    o.attempts = (unsigned)fields_number(L, f, "attempts", 0);
+    o.attempts = attempts_option(L, f);
     o.backoff = fields_number(L, f, "backoff", 0);
     o.connect_seconds = fields_number(L, f, "connect_timeout", 0);
     o.stall_seconds = fields_number(L, f, "stall_timeout", 0);

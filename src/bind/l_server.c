@@ -228,7 +228,7 @@ static void on_request(struct httpd_request *request, void *ctx)
     p->listener = listener;
     p->request = request;
     snprintf(name, sizeof name, "%s %s", request->method, request->target);
-    if (task_start(listener->tasks, push_task, p, name, request_ended, p) != 0) {
+    if (task_start(listener->tasks, push_task, p, name, true, request_ended, p) != 0) {
         refuse_busy(request);
         free(p);
     }

@@ -3,31 +3,86 @@
 
 #include <limits.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <pthread.h>
+#include <string.h>
+
+#define BLOCK 64 /* of SHA-256, for HMAC */
+
+/* Fetched once: EVP_sha256() would be looked up anew by every call, which costs more than hashing
+ * a short text. */
+static EVP_MD *sha256, *md5;
+
+static void fetch(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    md5 = EVP_MD_fetch(NULL, "MD5", NULL);
+}
+
+__attribute__((destructor)) static void drop(void)
+{
+    EVP_MD_free(sha256);
+    EVP_MD_free(md5);
+}
+
+static void prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, fetch);
+}
 
 static int digest(const EVP_MD *md, const void *data, size_t n, uint8_t *out)
 {
-    return EVP_Digest(n == 0 ? "" : data, n, out, NULL, md, NULL) == 1 ? 0 : -1;
+    return md != NULL && EVP_Digest(n == 0 ? "" : data, n, out, NULL, md, NULL) == 1 ? 0 : -1;
 }
 
 int digest_sha256(const void *data, size_t n, uint8_t out[DIGEST_SHA256])
 {
-    return digest(EVP_sha256(), data, n, out);
+    prepare();
+    return digest(sha256, data, n, out);
 }
 
 int digest_md5(const void *data, size_t n, uint8_t out[DIGEST_MD5])
 {
-    return digest(EVP_md5(), data, n, out);
+    prepare();
+    return digest(md5, data, n, out);
 }
 
+/* One of HMAC's two hashes: the key's block with every byte changed by `pad`, then the text. */
+static int hash_padded(EVP_MD_CTX *ctx, const uint8_t block[BLOCK], uint8_t pad, const void *text,
+                       size_t n, uint8_t out[DIGEST_SHA256])
+{
+    uint8_t padded[BLOCK];
+    int ok;
+
+    for (size_t i = 0; i < BLOCK; i++)
+        padded[i] = block[i] ^ pad;
+    ok = EVP_DigestInit_ex(ctx, sha256, NULL) == 1 && EVP_DigestUpdate(ctx, padded, BLOCK) == 1 &&
+         EVP_DigestUpdate(ctx, text, n) == 1 && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    explicit_bzero(padded, sizeof padded);
+    return ok ? 0 : -1;
+}
+
+/* RFC 2104. */
 int digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t n,
                        uint8_t out[DIGEST_SHA256])
 {
-    unsigned len = DIGEST_SHA256;
+    uint8_t block[BLOCK] = {0};
+    uint8_t inner[DIGEST_SHA256];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int rc = -1;
 
-    if (key_len > INT_MAX)
-        return -1;
-    return HMAC(EVP_sha256(), key, (int)key_len, data, n, out, &len) == NULL ? -1 : 0;
+    prepare();
+    if (key_len <= BLOCK)
+        memcpy(block, key_len == 0 ? "" : key, key_len);
+    if (ctx != NULL && sha256 != NULL &&
+        (key_len <= BLOCK || digest_sha256(key, key_len, block) == 0) &&
+        hash_padded(ctx, block, 0x36, n == 0 ? "" : data, n, inner) == 0 &&
+        hash_padded(ctx, block, 0x5c, inner, sizeof inner, out) == 0)
+        rc = 0;
+    EVP_MD_CTX_free(ctx);
+    explicit_bzero(block, sizeof block);
+    return rc;
 }
 
 void digest_hex(const uint8_t *bytes, size_t n, char *out)

@@ -236,6 +236,15 @@ static void note_meta(struct group *g, struct move *m, const struct directory_si
     directory_sidecar_fini(&both);
 }
 
+/* Under the key's lock nobody who keeps to the lock replaces it before this look. */
+static void note_changed(struct move *m)
+{
+    struct stat st;
+
+    if (fstatat(m->place->fd, m->leaf, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        m->put->changed = directory_changed(&st);
+}
+
 static void rename_into_place(struct group *g, struct move *m)
 {
     int bad = -1;
@@ -257,6 +266,7 @@ static void rename_into_place(struct group *g, struct move *m)
     m->written = false;
     m->placed = true;
     m->place->dirty = true;
+    note_changed(m);
     directory_step("renamed");
 }
 

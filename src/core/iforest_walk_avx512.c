@@ -14,7 +14,8 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")))
 #define INLINE static inline __attribute__((always_inline)) AVX512
 
-enum { TOP = 32 }; /* places of the top five levels, with place 0 */
+/* The places of the top five levels, with place 0; trees whose values are added up together. */
+enum { TOP = 32, TREES = 10 };
 
 /* A tree as the loop over rows wants it. */
 struct held {
@@ -186,63 +187,88 @@ INLINE __m512i values_of(const __m512i *leaves, __m512i at)
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), a, b);
 }
 
-/* Add to the sums of 64 rows: values from up to 32 in registers. */
-INLINE void add_held(const __m512d *values, __m512i numbers, double *sums)
+/* The values of 8 rows: numbers' lowest bytes, of a tree with up to 32 values. */
+INLINE __m512d value_of(const __m512d *values, __m512i numbers)
 {
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; q++) {
-        __m512i i = _mm512_srli_epi64(numbers, (unsigned)(8 * q));
-        __m512d a = _mm512_permutex2var_pd(values[0], i, values[1]);
-        __m512d b = _mm512_permutex2var_pd(values[2], i, values[3]);
-        __m512d v = _mm512_mask_blend_pd(_mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), a, b);
+    __m512d a = _mm512_permutex2var_pd(values[0], numbers, values[1]);
+    __m512d b = _mm512_permutex2var_pd(values[2], numbers, values[3]);
 
-        _mm512_storeu_pd(sums + 8 * q, _mm512_add_pd(_mm512_loadu_pd(sums + 8 * q), v));
-    }
+    return _mm512_mask_blend_pd(_mm512_test_epi64_mask(numbers, _mm512_set1_epi64(16)), a, b);
 }
 
-/* The same for a tree with more values. */
-INLINE void add_listed(const double *values, __m512i numbers, double *sums)
+/* The same of a tree with more. */
+INLINE __m512d value_listed(const double *values, __m512i numbers)
 {
-    for (int q = 0; q < 8; q++) {
-        __m512i i = _mm512_and_si512(_mm512_srl_epi64(numbers, _mm_cvtsi32_si128(8 * q)),
-                                     _mm512_set1_epi64(255));
-        __m512d v = _mm512_i64gather_pd(i, values, 8);
+    return _mm512_i64gather_pd(_mm512_and_si512(numbers, _mm512_set1_epi64(255)), values, 8);
+}
 
-        _mm512_storeu_pd(sums + 8 * q, _mm512_add_pd(_mm512_loadu_pd(sums + 8 * q), v));
+/* Add what a few trees give to the sums of 64 rows, which stay in registers meanwhile. The numbers
+ * of tree t lie at numbers + t * RANK_BLOCK. */
+INLINE void add_values(const struct rank_tree *trees, size_t n_trees, const uint8_t *numbers,
+                       double *sums)
+{
+    __m512d sum[8];
+
+#pragma GCC unroll 8
+    for (int q = 0; q < 8; q++)
+        sum[q] = _mm512_loadu_pd(sums + 8 * q);
+    for (size_t t = 0; t < n_trees; t++) {
+        const double *list = trees[t].values;
+        const __m512d values[4] = {_mm512_loadu_pd(list), _mm512_loadu_pd(list + 8),
+                                   _mm512_loadu_pd(list + 16), _mm512_loadu_pd(list + 24)};
+        __m512i i = _mm512_loadu_si512(numbers + t * RANK_BLOCK);
+
+        if (trees[t].n_values <= 32) {
+#pragma GCC unroll 8
+            for (int q = 0; q < 8; q++)
+                sum[q] = _mm512_add_pd(sum[q],
+                                       value_of(values, _mm512_srli_epi64(i, (unsigned)(8 * q))));
+        } else {
+#pragma GCC unroll 8
+            for (int q = 0; q < 8; q++)
+                sum[q] = _mm512_add_pd(sum[q],
+                                       value_listed(list, _mm512_srli_epi64(i, (unsigned)(8 * q))));
+        }
     }
+#pragma GCC unroll 8
+    for (int q = 0; q < 8; q++)
+        _mm512_storeu_pd(sums + 8 * q, sum[q]);
+}
+
+/* The numbers of the values that one tree gives to a block of rows. */
+INLINE void walk_tree(const struct rank_tree *tree, uint16_t mask, const uint16_t *keys, size_t n,
+                      int features, uint8_t *numbers)
+{
+    const uint16_t *top[TOP];
+    struct held h = {.top = top};
+    __m512i leaves[4];
+
+    for (int p = 1; p < TOP; p++)
+        top[p] = keys + (size_t)(tree->places[p] & mask) * RANK_BLOCK;
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        h.places[i] = _mm512_load_si512(tree->places + 32 * i);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        leaves[i] = _mm512_loadu_si512(tree->leaves + 64 * i);
+    for (size_t r = 0; r < n; r += 64)
+        _mm512_storeu_si512(numbers + r, values_of(leaves, leaves_of(&h, keys, features, r)));
 }
 
 /* All trees for a block whose forest splits on at most `features` features, a constant. */
 INLINE void walk(const struct rank_group *g, const uint16_t *keys, size_t n, double *sums,
                  int features)
 {
-    uint16_t mask = (uint16_t)((1 << g->bits) - 1);
+    uint8_t numbers[TREES * RANK_BLOCK];
 
-    for (size_t t = 0; t < g->n_trees; t++) {
-        const struct rank_tree *tree = &g->trees[t];
-        const uint16_t *top[TOP];
-        struct held h = {.top = top};
-        __m512i leaves[4];
-        __m512d values[4];
+    for (size_t t = 0; t < g->n_trees; t += TREES) {
+        size_t few = g->n_trees - t < TREES ? g->n_trees - t : TREES;
 
-        for (int p = 1; p < TOP; p++)
-            top[p] = keys + (size_t)(tree->places[p] & mask) * RANK_BLOCK;
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; i++)
-            h.places[i] = _mm512_load_si512(tree->places + 32 * i);
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            leaves[i] = _mm512_loadu_si512(tree->leaves + 64 * i);
-            values[i] = _mm512_loadu_pd(tree->values + 8 * i);
-        }
-        for (size_t r = 0; r < n; r += 64) {
-            __m512i numbers = values_of(leaves, leaves_of(&h, keys, features, r));
-
-            if (tree->n_values <= 32)
-                add_held(values, numbers, sums + r);
-            else
-                add_listed(tree->values, numbers, sums + r);
-        }
+        for (size_t k = 0; k < few; k++)
+            walk_tree(&g->trees[t + k], (uint16_t)((1 << g->bits) - 1), keys, n, features,
+                      numbers + k * RANK_BLOCK);
+        for (size_t r = 0; r < n; r += 64)
+            add_values(&g->trees[t], few, numbers + r, sums + r);
     }
 }
 
