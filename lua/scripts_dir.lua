@@ -9,7 +9,6 @@ local scripts_dir = {}
 local ENTRY = "app"
 
 local LOAD_SECONDS = 5
-local ENTRY = "app"
 
 local function exists(path)
   local file = io.open(path, "r")
