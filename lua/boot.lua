@@ -38,6 +38,7 @@ function commands.serve(given) require("serve").run(given, fail) end
 function commands.score(given) require("score").run(given, fail) end
 function commands.check(given) require("check").run(given, fail) end
 function commands.config(given) require("config").run(given, fail) end
+function commands.subscribe(given) require("subscribe").run(given, fail) end
 function commands.repl(given) require("repl_client").run(given, fail) end
 
 local given, message = options.parse({ ... }, os.getenv)

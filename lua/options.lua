@@ -95,6 +95,15 @@ local commands = {
     options = with("scripts", {}),
   },
 }
+commands.subscribe = {
+  usage = "subscribe --topic ARN --endpoint URL",
+  help = "ask SNS to send a topic's messages to this service",
+  options = {
+    topic = { kind = "text", env = false, help = "ARN of the topic" },
+    endpoint = { kind = "text", env = false,
+      help = "URL at which SNS reaches this service: http://ADDRESS:8000/notify" },
+  },
+}
 for name, option in pairs(limits) do commands.serve.options[name] = option end
 commands.config = {
   usage = "config [options]",
@@ -102,7 +111,7 @@ commands.config = {
   options = commands.serve.options,
 }
 
-local order = { "serve", "repl", "score", "check", "config" }
+local order = { "serve", "repl", "score", "check", "config", "subscribe" }
 local PREFIX = "ANOMALYD_"
 
 local function env_name(name, option)
