@@ -198,12 +198,12 @@ local function rows_of(state, name)
   if batch.anomalies > 0 then
     local text = kept and kept.text
     if not text then
-      local found = context.store:get(keys.scored(name))
+      local found, _, code = context.store:get(keys.scored(name))
+      if not found and code ~= "NoSuchKey" then return rows end
       text = found and found.body
     end
     local frame = text and csv.parse(text, { text_only = true })
-    if not frame then return rows end
-    rows = context.flagged_rows(frame, keys.scored(name))
+    if frame then rows = context.flagged_rows(frame, keys.scored(name)) end
   end
   -- Reading waits: the batch may have been scored anew meanwhile.
   if state.batches[name] == batch then state.rows[name] = { rows = rows } end
