@@ -61,6 +61,7 @@ FUZZERS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))
 BOOTSTRAP ?= scripts/bootstrap.sh
 NEEDS_check := run test check
 NEEDS_lint := check
+NEEDS_model := check
 NEEDS_fmt := check
 NEEDS_asan := run test check
 NEEDS_fuzz := run check
@@ -68,9 +69,11 @@ NEEDS_test := run test
 NEEDS_run := run
 NEEDS_bench := run test
 NEEDS_produce := run
+NEEDS_deb := run deb
+NEEDS_package-check := run deb
 GROUPS := $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
-.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install clean help \
+.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install deb package-check clean help \
         spec-programs bootstrap fresh FORCE
 all: so $(PROGRAM) ## build build/anomalyd and the Lua modules in build/lua/ (the default)
 	@:
@@ -167,9 +170,29 @@ install: all ## install below PREFIX (/usr/local), DESTDIR before it
 	    if [ -e "$$to" ] && ! cmp -s "$$file" "$$to"; then \
 	        echo "$$to was edited: the new one is $$to.new"; to=$$to.new; fi; \
 	    install -D -m 644 "$$file" "$$to" || exit 1; done
+	@to='$(DESTDIR)$(SYSCONFDIR)/anomalyd/env'; \
+	    [ -e "$$to" ] || install -D -m 640 scripts/deploy/env "$$to"
+	install -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' scripts/deploy/anomalyd.1
+	install -D -m 644 scripts/deploy/anomalyd.bash-completion \
+	    '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/anomalyd'
+	@install -d '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	sed 's,/usr/bin/anomalyd,$(PREFIX)/bin/anomalyd,; s,-/etc/anomalyd,-$(SYSCONFDIR)/anomalyd,' \
+	    scripts/deploy/anomalyd.service >'$(DESTDIR)$(PREFIX)/lib/systemd/system/anomalyd.service'
 
-bench: all ## time the parts: parsing, formatting, the forest (beside scikit-learn, where it is)
-	$(Q)for script in scripts/bench/*.lua; do $(LUA_HERE) $$script quick || exit 1; done
+# A build of its own: the paths of /usr are compiled in.
+deb: ## build a Debian package in build/deb (with dpkg-deb; lintian and a try-out: make package-check)
+	$(Q)rm -rf $(BUILD)/deb/root
+	$(Q)$(MAKE) BUILD=$(BUILD)/deb/build VERSION='$(VERSION)' PREFIX=/usr \
+	    CFLAGS='-g -ffile-prefix-map=$(CURDIR)=.' DESTDIR='$(abspath $(BUILD))/deb/root' install
+	$(Q)scripts/deploy/deb.sh '$(BUILD)/deb/root' '$(VERSION)' '$(BUILD)/deb'
+
+package-check: ## install, upgrade and remove the package in an empty Debian 12 (as root)
+	$(Q)scripts/check/package.sh
+
+bench: all ## time the parts (the forest beside scikit-learn, where it is), and a burst of files
+	$(Q)for script in $(filter-out %/burst.lua,$(wildcard scripts/bench/*.lua)); do \
+	    $(LUA_HERE) $$script quick || exit 1; done
+	$(Q)$(BUILD)/anomalyd -l scripts/bench/burst.lua
 
 # ---- testing it ---------------------------------------------------------------------------------
 
@@ -224,13 +247,13 @@ CLANG ?= clang-19
 CLANG_FORMAT ?= clang-format-19
 CLANG_TIDY ?= clang-tidy-19
 C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] spec/support/*.[ch] spec/fuzz/*.[ch])
-CHECKS := layers format luacheck cppcheck tidy warnings-gcc warnings-clang asan short-fuzz
+CHECKS := layers format luacheck cppcheck tidy warnings-gcc warnings-clang model asan short-fuzz
 
 # Taken out because they were wrong about this code; clang-tidy and the sanitizers look for the same.
 CPPCHECK_OFF := missingIncludeSystem normalCheckLevelMaxBranches uninitvar shiftNegativeLHS memleak \
                 arrayIndexThenCheck
 
-.PHONY: format luacheck cppcheck tidy warnings-gcc warnings-clang short-fuzz
+.PHONY: format luacheck cppcheck tidy warnings-gcc warnings-clang short-fuzz model
 check: | bootstrap ## every check: layers, format, linters, warnings as errors, sanitizers, fuzzers
 	@failed=; for step in $(CHECKS); do \
 	    if $(MAKE) BOOTSTRAP=: $$step; then echo "check: $$step passed"; \
@@ -266,6 +289,8 @@ warnings-gcc:
 	$(Q)$(MAKE) BUILD=$(BUILD)/warnings-gcc CC=gcc WERROR=1 all spec-programs
 warnings-clang:
 	$(Q)$(MAKE) BUILD=$(BUILD)/warnings-clang CC=$(CLANG) WERROR=1 all spec-programs
+model: | bootstrap ## search the model of the protocol with spin, and find its planted defects
+	$(Q)CC='$(CC)' spec/model/check.sh $(BUILD)
 short-fuzz:
 	$(Q)$(MAKE) FUZZ_SECONDS=5 fuzz
 

@@ -106,6 +106,8 @@ Tells systemd about the service.]=],
   ["host.is_terminal"] = [=[host.is_terminal(0 | 1 | 2) -> boolean]=],
   ["host.pid"] = [=[host.pid() -> number of the process]=],
   ["host.uid"] = [=[host.uid() -> number of the user it runs as]=],
+  ["host.notify"] = [=[
+host.notify{ready, reloading, stopping, status, extend} -> whether a service manager listens]=],
   ["host.make_directory"] = [=[host.make_directory(path) -> true | nil, message]=],
 
   http = [=[http: one request, one answer; waits]=],

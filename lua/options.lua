@@ -118,6 +118,15 @@ local commands = {
     options = with("scripts", {}),
   },
 }
+commands.subscribe = {
+  usage = "subscribe --topic ARN --endpoint URL",
+  help = "ask SNS to send a topic's messages to this service",
+  options = {
+    topic = { kind = "text", env = false, help = "ARN of the topic" },
+    endpoint = { kind = "text", env = false,
+      help = "URL at which SNS reaches this service: http://ADDRESS:8000/notify" },
+  },
+}
 for name, option in pairs(limits) do commands.serve.options[name] = option end
 commands.config = {
   usage = "config [options]",
@@ -125,7 +134,8 @@ commands.config = {
   options = commands.serve.options,
 }
 
-local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config" }
+local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config",
+  "subscribe" }
 local PREFIX = "ANOMALYD_"
 
 local function env_name(name, option)

@@ -17,11 +17,13 @@ local function exists(path)
   return file ~= nil
 end
 
---- The scripts' directory: as given, or beside lua/ in a source tree, or /etc/anomalyd/scripts.
+--- The scripts' directory: as given, or beside lua/ in a source tree, or in the etc/ that belongs
+-- to the prefix it is installed under (/usr/local/etc; for /usr it is /etc).
 -- @return path; or nil, message
 function scripts_dir.find(given)
-  local places = given and { given } or { host.root .. "/scripts", "/etc/anomalyd/scripts",
-    host.root .. "/../../etc/anomalyd/scripts" }
+  local places = given and { given } or { host.root .. "/scripts",
+    host.root .. "/../../etc/anomalyd/scripts", host.root .. "/../../../etc/anomalyd/scripts",
+    "/etc/anomalyd/scripts" }
   for _, place in ipairs(places) do
     if exists(place .. "/" .. ENTRY .. ".lua") then return place end
   end

@@ -102,8 +102,8 @@ describe("a column", function()
     wrong("bad argument #3 to 'zscore' (number expected, got nil)", column.zscore, c, 1, nil)
     wrong("bad argument #2 to 'both' (the columns differ in length)", column.both, c, long)
     for _, name in ipairs({ "any", "none" }) do
-      wrong(("bad argument #1 to '%s' (table expected, got anomalyd.column)"):format(name), column[name],
-        c)
+      wrong(("bad argument #1 to '%s' (table expected, got anomalyd.column)"):format(name),
+        column[name], c)
       wrong(("bad argument #1 to '%s' (at least one column)"):format(name), column[name], {})
       wrong(("bad argument #1 to '%s' (element 1 is a number, not a column)"):format(name),
         column[name], { 1 })

@@ -36,6 +36,21 @@ describe("the keys of a batch", function()
   end)
 end)
 
+describe("a name", function()
+  it("leaves room for the keys that are made of it", function()
+    assert.is_nil(keys.obstacle("a", "directory"))
+    assert.is_nil(keys.obstacle(("x"):rep(242), "directory"))
+    assert.is_nil(keys.obstacle(("x"):rep(200) .. "/" .. ("y"):rep(242), "directory"))
+    assert.is_nil(keys.obstacle(("x"):rep(1001), "s3"))
+    assert.equal("the name is too long: the summary's file name would have 256 bytes, at most 255 "
+      .. "are possible", keys.obstacle("a/" .. ("x"):rep(243), "directory"))
+    for _, kind in ipairs({ "directory", "s3" }) do
+      assert.equal("the name is too long: the summary's key would have 1025 bytes, at most 1024 "
+        .. "are possible", keys.obstacle(("x"):rep(1002), kind))
+    end
+  end)
+end)
+
 describe("the ledger", function()
   it("tells key and content apart", function()
     local mark = ledger.mark("raw/a.csv", "e1")
