@@ -16,7 +16,7 @@ local build = os.getenv("ANOMALYD_BUILD") or "build"
 
 --- The program that is started: one with sanitizers under `make asan`, which takes its time.
 daemon.program = os.getenv("ANOMALYD_PROGRAM") or build .. "/anomalyd"
-daemon.slowness = os.getenv("ANOMALYD_PROGRAM") and 5 or 1
+daemon.slowness = daemon.program ~= build .. "/anomalyd" and 5 or 1
 local counter = 0
 
 local function run(command)

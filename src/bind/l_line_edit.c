@@ -4,7 +4,8 @@
  *     editor:read(prompt) -> text | nil, "interrupted" | "ended"
  *         "interrupted": Ctrl-C; "ended": Ctrl-D on an empty line, or the terminal is gone
  *     editor:history(list)       what Up goes through, the oldest first; entries may have many lines
- *     editor:on_tab(fn)          fn(text before the cursor) -> text to insert, text to show below
+ *     editor:on_tab(fn)          fn(text before the cursor) -> text to insert, text to show below,
+ *                                whether to give the line up instead
  *     editor:close()
  *   line_edit.width() -> columns of the terminal
  *
@@ -120,7 +121,7 @@ static unsigned char on_break(EditLine *el, int key)
     return CC_NEWLINE;
 }
 
-/* Protected: (fn, text) -> what to insert, what to show. */
+/* Ask on_tab's function and do what it says. */
 static unsigned char complete(EditLine *el, struct editor *e)
 {
     const LineInfo *line = el_line(el);
@@ -130,12 +131,16 @@ static unsigned char complete(EditLine *el, struct editor *e)
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->on_tab);
     lua_pushlstring(L, line->buffer, (size_t)(line->cursor - line->buffer));
-    if (lua_pcall(L, 1, 2, 0) != LUA_OK) {
+    if (lua_pcall(L, 1, 3, 0) != LUA_OK) {
         lua_pop(L, 1);
         return CC_ERROR;
     }
-    insert = lua_tostring(L, -2);
-    show = lua_tostring(L, -1);
+    if (lua_toboolean(L, -1)) {
+        lua_pop(L, 3);
+        return on_break(el, KEY_BREAK);
+    }
+    insert = lua_tostring(L, -3);
+    show = lua_tostring(L, -2);
     if (insert != NULL && *insert != '\0' && el_insertstr(el, insert) == 0)
         result = CC_REFRESH;
     if (show != NULL && *show != '\0') {
@@ -145,7 +150,7 @@ static unsigned char complete(EditLine *el, struct editor *e)
     } else if (result == CC_NORM) {
         result = CC_ERROR;
     }
-    lua_pop(L, 2);
+    lua_pop(L, 3);
     return result;
 }
 
