@@ -101,10 +101,10 @@ host.on_signal(fn): fn(name) for SIGTERM, SIGINT and SIGHUP; replaces the servic
   ["host.utc"] = [=[host.utc([seconds]) -> "2026-02-27T01:56:54.825950"]=],
   ["host.stats"] = [=[host.stats() -> {tasks, lua_memory, workers, jobs, memory}]=],
   ["host.is_terminal"] = [=[host.is_terminal(0 | 1 | 2) -> boolean]=],
-  ["host.notify"] = [=[host.notify{ready, reloading, stopping, status = text, extend = seconds}
-Tell the service manager (systemd), where there is one.]=],
   ["host.pid"] = [=[host.pid() -> number of the process]=],
   ["host.uid"] = [=[host.uid() -> number of the user it runs as]=],
+  ["host.notify"] = [=[
+host.notify{ready, reloading, stopping, status, extend} -> whether a service manager listens]=],
   ["host.make_directory"] = [=[host.make_directory(path) -> true | nil, message]=],
 
   http = [=[http: one request, one answer; waits]=],
