@@ -96,6 +96,9 @@ host.on_signal(fn): fn(name) for SIGTERM, SIGINT and SIGHUP; replaces the servic
   ["host.log"] = [=[host.log(level, message [, fields])]=],
   ["host.log_setup"] = [=[host.log_setup{level, json, stderr}]=],
   ["host.log_level"] = [=[host.log_level() -> name]=],
+  ["host.notify"] = [=[
+host.notify{ready, reloading, stopping, status, extend} -> whether a service manager listens
+Tells systemd about the service.]=],
   ["host.now"] = [=[host.now() -> seconds on a clock that never jumps]=],
   ["host.time"] = [=[host.time() -> seconds since 1970]=],
   ["host.utc"] = [=[host.utc([seconds]) -> "2026-02-27T01:56:54.825950"]=],

@@ -218,7 +218,7 @@ end
 -- @param fail function(code, message): ends the process
 function repl_client.run(given, fail)
   if given.serve then return require("repl_bucket").run(given, fail) end
-  host.configure({ slice = 1e9 })
+  host.configure({ slice = 1e6 })
   task.sleep(0)
   local connection, message = open(given)
   if not connection then return fail(1, message) end

@@ -20,6 +20,7 @@
 #include <langinfo.h>
 #include <lauxlib.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@
 
 #define EDITOR "anomalyd.line_edit"
 
-enum { KEY_BREAK = 3, HISTORY_SIZE = 10000, PROMPT_MAX = 64 };
+enum { KEY_BREAK = 3, KEY_END = 4, HISTORY_SIZE = 10000, PROMPT_MAX = 64 };
 
 /* In the userdata: never moves, libedit knows it. */
 struct editor {
@@ -39,6 +40,7 @@ struct editor {
     int on_tab;   /* registry reference */
     bool interrupted;
     bool ended;
+    bool ahead; /* the next byte was typed before the terminal was ours */
     char prompt[PROMPT_MAX];
 };
 
@@ -85,8 +87,11 @@ static int next_byte(EditLine *el)
 /* libedit's reader: one character of what is typed. */
 static int get_character(EditLine *el, wchar_t *c)
 {
+    struct editor *e = editor_of(el);
     mbstate_t state = {0};
+    bool ahead = e->ahead;
 
+    e->ahead = false;
     for (;;) {
         int byte = next_byte(el);
         char b = (char)byte;
@@ -94,6 +99,9 @@ static int get_character(EditLine *el, wchar_t *c)
 
         if (byte < 0)
             return 0;
+        /* The terminal keeps a Ctrl-D that was typed before as a zero byte. */
+        if (byte == 0 && ahead)
+            b = KEY_END;
         n = mbrtowc(c, &b, 1, &state);
         if (n == (size_t)-1) {
             *c = L'?';
@@ -197,8 +205,8 @@ static int prepare(struct editor *e)
     el_set(e->el, EL_PROMPT, give_prompt);
     el_set(e->el, EL_HIST, history, e->history);
     el_wset(e->el, EL_GETCFN, get_character);
-    el_set(e->el, EL_ADDFN, "anomalyd-break", "Give the line up", on_break);
-    el_set(e->el, EL_ADDFN, "anomalyd-complete", "Complete the word", on_tab);
+    el_wset(e->el, EL_ADDFN, L"anomalyd-break", L"Give the line up", on_break);
+    el_wset(e->el, EL_ADDFN, L"anomalyd-complete", L"Complete the word", on_tab);
     el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(e->el, NULL);
     el_set(e->el, EL_BIND, "^C", "anomalyd-break", NULL);
@@ -236,6 +244,9 @@ static int l_read(lua_State *L)
     snprintf(e->prompt, sizeof e->prompt, "%s", luaL_checkstring(L, 2));
     e->L = L;
     e->interrupted = e->ended = false;
+    e->ahead = poll(&(struct pollfd){STDIN_FILENO, POLLIN, 0}, 1, 0) > 0;
+    /* Before the prompt is shown, so that what answers it is read as keys. */
+    el_set(e->el, EL_PREP_TERM, 1);
     line = el_gets(e->el, &n);
     e->L = NULL;
     if (e->interrupted || line == NULL || n <= 0) {
