@@ -2,35 +2,51 @@
 -- arrival order, in groups that share one conditional write.
 --
 -- Every accepted batch has a turn (a number). A batch that is parsed and scored by the forest calls
--- step() and waits; when all earlier turns are resolved, one of the waiting tasks carries out the
--- group of those that are ready together:
+-- enter() and waits; when all earlier turns are resolved, one task carries out the group of those
+-- that are ready together:
 --
 --   1. the baseline object is at hand with its etag and ledger (read again after a conflict);
 --   2. a batch whose summary exists for the same source etag is done; one that stands in the ledger
 --      is counted already; the others are folded in, one after the other, and named in the ledger;
 --   3. one put with If-Match (If-None-Match for the first); on a conflict again from 1.
 --
--- Step 2 asks for the summary after 1, so that a mark which another host dropped from the ledger
--- (because its summary is durable) is found by its summary instead. A mark of ours is dropped at a
--- later write, once its summary is durable (finished() was called).
+-- Step 2 looks for the summary after 1, so that a mark which another host dropped from the ledger
+-- (because its summary is durable) is found by its summary instead. It needs no request while the
+-- object at hand is *verified*: the index of summaries was brought up to the bucket after the
+-- object was read, and every write since was ours, so whatever was counted is in the index or the
+-- ledger.
+--
+-- A mark is dropped at a later write, once its summary is durable: by finished() for our own, by
+-- settle() for those that an ended process left. A mark that nobody will finish any more (its input
+-- was replaced or removed between count and summary) is dropped when it was so for a good while.
+-- spec/model/once.pml is a model of all this, which spin checks.
 --
 -- The state is a plain table that outlives a generation; entries carry the functions of their own.
 local baseline = require("baseline")
 local keys = require("keys")
 local ledger = require("ledger")
+local rebuild = require("rebuild")
+local steps = require("steps")
 local task = require("task")
 local together = require("together")
 
 local step = {}
 
 local SIDE_BY_SIDE = 32
+local RECOVER_LOOKS, RECOVER_SECONDS = 4, 2
+local PATIENCE = 3        -- attempts before one batch's trouble is its own
+-- A mark without an input or a summary is kept so long; a batch that was read longer ago than the
+-- second time asks the bucket whether its input is still the one that was read. So nobody can count
+-- again what such a mark stood for: a request ends well within the difference.
+local ORPHAN_SECONDS, FRESH_SECONDS = 900, 300
 
 --- A fresh state.
 function step.new()
-  return { next_turn = 1, last_turn = 0, waiting = {}, skipped = {}, droppable = {} }
+  return { next_turn = 1, last_turn = 0, waiting = {}, skipped = {}, droppable = {}, inflight = {},
+    orphans = {}, epoch = 0 }
 end
 
---- Take the next turn; each must end in step() or skip().
+--- Take the next turn; each must end in enter() or skip().
 function step.turn(state)
   state.last_turn = state.last_turn + 1
   return state.last_turn
@@ -39,31 +55,78 @@ end
 --- Forget the cached object: the next step reads it from the bucket.
 function step.forget(state) state.cached = nil end
 
-local function set_aside(store, object, message, log, utc)
-  local key = ("state/baseline_unreadable_%s.json"):format(utc():gsub("[^%d]", ""):sub(1, 14))
-  log("error", "the baseline cannot be read; it is set aside and a new one is begun",
-    { key = keys.baseline, aside = key, reason = message })
-  local put, why, code = store:put(key, object.body, { content_type = "application/json" })
-  if not put then return nil, why, code end
-  return { object = baseline.empty(), etag = object.etag, marks = {} }
+-- ---- the object ----
+
+--- A baseline that cannot be read is kept aside and computed anew from the summaries. Batches that
+-- were counted and have no summary are not in it: they will be counted when they are scored again.
+local function recover(state, found, why, context)
+  local key = ("state/baseline_unreadable_%s.json"):format(context.utc():gsub("[^%d]", ""))
+  context.log("error",
+    "the baseline cannot be read; it is set aside and rebuilt from the summaries",
+    { key = keys.baseline, aside = key, reason = why })
+  local put, message, code = context.store:put(key, found.body,
+    { content_type = "application/json" })
+  if not put then return nil, message, code end
+  -- What is between its count and its summary now must be seen by its summary.
+  while next(state.inflight) do task.sleep(0.02) end
+  local marks, result = ledger.parse((found.metadata or {})[ledger.metadata]), nil
+  for _ = 1, RECOVER_LOOKS do
+    result, message, code = rebuild.compute(context)
+    if not result then return nil, message, code end
+    if rebuild.uncovered(result, marks) == 0 then break end
+    task.sleep(RECOVER_SECONDS) -- another host may be about to write their summaries
+  end
+  put, message, code = context.store:put(keys.baseline, baseline.format(result.object),
+    { if_match = found.etag, content_type = "application/json" })
+  if not put then return nil, message, code end
+  context.log("warning", "the baseline was rebuilt", { batches = result.batches,
+    skipped = #result.skipped })
+  return { object = result.object, etag = put.etag, marks = {} }
 end
 
---- Read the baseline object. @return {object, etag or nil when there is none, marks}
-function step.load(state, context)
-  if state.cached then return state.cached end
+local function read(state, context)
   local found, message, code = context.store:get(keys.baseline)
   if not found and code ~= "NoSuchKey" then return nil, message, code end
-  if not found then
-    state.cached = { object = baseline.empty(), marks = {} }
-    return state.cached
-  end
+  if not found then return { object = baseline.empty(), marks = {} } end
   local object, why = baseline.parse(found.body)
-  if not object then
-    return set_aside(context.store, found, why, context.log, context.utc)
-  end
-  state.cached = { object = object, etag = found.etag,
+  if not object then return recover(state, found, why, context) end
+  return { object = object, etag = found.etag,
     marks = ledger.parse((found.metadata or {})[ledger.metadata]) }
-  return state.cached
+end
+
+--- Read the baseline object, once for all who ask at the same time.
+-- @return {object, etag or nil when there is none, marks, epoch}; or nil, message, code
+function step.load(state, context)
+  while state.loading and not state.cached do state.loading:wait(1) end
+  if state.cached then return state.cached end
+  local loaded = task.signal()
+  state.loading = loaded
+  local _ <close> = setmetatable({}, { __close = function()
+    state.loading = nil
+    loaded:fire()
+  end })
+  local cached, message, code = read(state, context)
+  if not cached then return nil, message, code end
+  state.epoch = state.epoch + 1
+  cached.epoch = state.epoch
+  state.cached = cached
+  return cached
+end
+
+--- The index of summaries was brought up to the bucket, beginning when `epoch` was at hand.
+function step.verify(state, epoch)
+  if state.cached and state.cached.epoch == epoch then state.verified = epoch end
+end
+
+-- ---- a group ----
+
+--- How many marks the next write would carry.
+local function carried(state, marks)
+  local n = 0
+  for mark in pairs(marks) do
+    if not state.droppable[mark] then n = n + 1 end
+  end
+  return n
 end
 
 --- The entries whose turn has come: all earlier turns are resolved. At most `room` of them.
@@ -84,23 +147,51 @@ local function next_group(state, room)
   return group
 end
 
-local function finish(entry, result)
-  entry.result = result
-  entry.signal:fire()
+--- Put the entries from `first` on back to where they waited.
+local function postpone(state, group, first)
+  for turn = group[first].turn, state.next_turn - 1 do state.skipped[turn] = true end
+  state.next_turn = group[first].turn
+  while #group >= first do
+    local entry = table.remove(group)
+    state.skipped[entry.turn] = nil
+    state.waiting[entry.turn] = entry
+  end
+end
+
+--- What the bucket says of each entry: entry.found = {standing} or {nil, message, code}.
+local function look(state, group, current, context)
+  local unknown = {}
+  for _, entry in ipairs(group) do
+    entry.uncertain = entry.uncertain or context.now() - entry.read_at > FRESH_SECONDS
+    local standing = state.verified == current.epoch and not entry.uncertain and entry.quick()
+    entry.found = standing and { standing } or nil
+    if not standing then unknown[#unknown + 1] = entry end
+  end
+  if #unknown == 0 then return true end
+  local ok, problem = together.each(unknown, SIDE_BY_SIDE, function(entry)
+    entry.found = table.pack(entry.look(entry.uncertain))
+  end)
+  if not ok then return nil, problem end
+  return true
 end
 
 --- Step 2 for one entry. @return the object after it, and whether it was folded in
-local function fold(entry, object, marks, context)
-  local done, message, code = table.unpack(entry.found, 1, 3)
-  if done == nil and code then return nil, message, code end
-  if done then
-    entry.outcome = { kind = "duplicate", summary = done }
+local function fold(entry, object, counted, context)
+  local standing = entry.found[1]
+  if not standing then
+    entry.outcome = { kind = "error", message = entry.found[2], code = entry.found[3] }
     return object, false
   end
-  if marks[entry.mark] then
+  if standing.kind ~= "open" then
+    entry.outcome = { kind = standing.kind, summary = standing.summary, counted = counted }
+    return object, false
+  end
+  if counted then
     -- Counted before, by a process that ended or by a write whose answer was lost.
-    entry.outcome = entry.outcome and entry.outcome.kind == "counted" and entry.outcome
+    local before = entry.outcome
+    entry.outcome = before and before.kind == "counted" and before
       or { kind = "counted before", baseline = object }
+    entry.outcome.standing = standing
     return object, false
   end
   -- The policy is the user's script: an error in it fails this batch and no other.
@@ -109,7 +200,7 @@ local function fold(entry, object, marks, context)
     entry.outcome = { kind = "error", message = after, code = "PolicyError" }
     return object, false
   end
-  entry.outcome = { kind = "counted", baseline = scoring, after = after }
+  entry.outcome = { kind = "counted", baseline = scoring, standing = standing }
   return after, true
 end
 
@@ -119,56 +210,92 @@ local function write(state, context, current, object, marks)
   condition.content_type = "application/json"
   local put, message, code = context.store:put(keys.baseline, baseline.format(object), condition)
   if not put then return nil, message, code end
-  state.cached = { object = object, etag = put.etag, marks = marks }
+  state.cached = { object = object, etag = put.etag, marks = marks, epoch = current.epoch }
+  for mark in pairs(state.droppable) do
+    if not marks[mark] then state.droppable[mark] = nil end
+  end
   return true
 end
 
---- Carry out one group once. @return true, or nil, message, code
-local function attempt(state, group, context)
-  local current, message, code = step.load(state, context)
-  if not current then return nil, message, code end
-  local marks, dropped = {}, {}
+--- Fold what fits into the ledger; the rest goes back to wait. @return object, marks, folded
+local function fold_all(state, group, current, context)
+  local object, marks, n, folded = current.object, {}, 0, {}
   for mark in pairs(current.marks) do
-    if state.droppable[mark] then dropped[#dropped + 1] = mark else marks[mark] = true end
+    if not state.droppable[mark] then
+      marks[mark] = true
+      n = n + 1
+    end
   end
-  local asked, problem = together.each(group, SIDE_BY_SIDE, function(entry)
-    entry.found = { entry.done() }
-  end)
-  if not asked then return nil, problem, "ScriptError" end
-  local object, changed = current.object, false
-  for _, entry in ipairs(group) do
-    local after, folded, why = fold(entry, object, marks, context)
-    if not after then return nil, folded, why end
-    if folded then
+  for i, entry in ipairs(group) do
+    if n >= ledger.limit and not current.marks[entry.mark] and entry.found[1] and
+      entry.found[1].kind == "open" then
+      postpone(state, group, i)
+      break
+    end
+    local counted = current.marks[entry.mark] or marks[entry.mark]
+    local after, is_folded = fold(entry, object, counted, context)
+    if is_folded then
       marks[entry.mark] = true
-      changed = true
+      n = n + 1
+      folded[#folded + 1] = entry
+    elseif entry.outcome.kind == "counted before" then
+      marks[entry.mark], state.droppable[entry.mark] = true, nil
     end
     object = after
   end
-  if changed then
-    local ok
-    ok, message, code = write(state, context, current, object, marks)
-    if not ok then return nil, message, code end
-    for _, mark in ipairs(dropped) do state.droppable[mark] = nil end
+  return object, marks, folded
+end
+
+--- Is it the bucket that is away, and not one batch's objects?
+local function all_failed(group)
+  local message, code
+  for _, entry in ipairs(group) do
+    if entry.found[1] then return false end
+    message, code = entry.found[2], entry.found[3]
   end
-  return true
+  return true, message, code
 end
 
 local CONFLICT = { PreconditionFailed = true, ConditionalRequestConflict = true, NoSuchKey = true }
 
+--- Carry out one group once. @return true, or nil, message, code
+local function attempt(state, group, context, patient)
+  local current, message, code = step.load(state, context)
+  if not current then return nil, message, code end
+  local asked, problem = look(state, group, current, context)
+  if not asked then return nil, problem, "ScriptError" end
+  local away, why, why_code = all_failed(group)
+  if away and patient then return nil, why, why_code end
+  local object, marks, folded = fold_all(state, group, current, context)
+  steps.at("looked_up")
+  if #folded == 0 then return true end
+  local ok
+  ok, message, code = write(state, context, current, object, marks)
+  if ok then
+    steps.at("counted")
+    return true
+  end
+  if not CONFLICT[code] then
+    for _, entry in ipairs(folded) do entry.uncertain = true end
+  end
+  return nil, message, code
+end
+
 --- Carry out one group until it is written, however long the bucket is away.
 local function persist(state, group, context)
-  local pause = 0.05
+  local pause, attempts = 0.05, 0
   while true do
-    local ok, message, code = attempt(state, group, context)
+    attempts = attempts + 1
+    local ok, message, code = attempt(state, group, context, attempts < PATIENCE)
     if ok then break end
     state.cached = nil
     if CONFLICT[code] then
+      context.metrics.count("anomalyd_baseline_conflicts_total", { kind = code })
       context.log("debug", "the baseline was written by another host; reading it again")
       task.sleep(math.random() * 0.02)
     else
       context.log("warning", "the baseline cannot be written now; trying again",
-        { reason = message, code = code or "", seconds = pause })
+        { reason = message, code = code or "", seconds = ("%.2f"):format(pause) })
       state.trouble = message
       task.sleep(pause * (0.5 + math.random()))
       pause = math.min(pause * 2, 20)
@@ -182,62 +309,135 @@ end
 local function carry_out(state, group, context)
   local ok, message = pcall(persist, state, group, context)
   for _, entry in ipairs(group) do
-    finish(entry, ok and entry.outcome or { kind = "error", message = message, code = "Cancelled" })
+    entry.result = ok and entry.outcome or { kind = "error", message = message, code = "Cancelled" }
+    local kind = entry.result.kind
+    if kind == "counted" or kind == "counted before" then state.inflight[entry.mark] = true end
+    entry.signal:fire()
   end
+  return ok
 end
 
---- Turns that are resolved but were not carried out, because somebody else was at it, are taken by
--- that somebody: only one task at a time is in here.
+local kick
+
+--- Carry out what is ready. One task at a time is in here, and it is no batch's own.
 local function run(state, context)
-  if state.busy then return end
-  state.busy = true
-  local guard <close> = setmetatable({}, { __close = function() state.busy = false end })
+  local _ <close> = setmetatable({}, { __close = function()
+    state.busy = false
+    if state.aborted then
+      state.aborted = nil
+      kick(state, context)
+    end
+  end })
   while true do
     local room = ledger.limit
-    if state.cached then
-      for mark in pairs(state.cached.marks) do
-        if not state.droppable[mark] then room = room - 1 end
-      end
-    end
+    if state.cached then room = room - carried(state, state.cached.marks) end
     local group = next_group(state, math.max(room, 0))
-    if #group == 0 then return guard end
-    carry_out(state, group, context)
-    local newest = context.current and context.current() or context
+    if #group == 0 then
+      if room <= 0 and state.waiting[state.next_turn] then context.ledger_full() end
+      return
+    end
+    if not carry_out(state, group, context) then
+      state.aborted = true
+      return
+    end
+    local newest = context.current()
     if newest ~= context then
       -- An old generation is not kept by a step that is never idle.
       task.spawn(newest.run_step)
-      return guard
+      return
     end
   end
 end
 
---- Carry out what is ready, if nobody is at it.
-function step.resume(state, context) run(state, context) end
+--- See that somebody carries out what is ready. Does not wait.
+function kick(state, context)
+  if state.busy or not next(state.waiting) or
+    not (state.waiting[state.next_turn] or state.skipped[state.next_turn]) then return end
+  state.busy = true
+  task.spawn(run, state, context)
+end
+
+--- Carry out what is ready, if nobody is at it. Does not wait.
+function step.resume(state, context) kick(state, context) end
+
+-- ---- for the pipeline ----
 
 --- Give up a turn: the batch failed, or will be tried again with a later turn. Does not wait.
 function step.skip(state, turn, context)
   state.waiting[turn] = nil
   if turn >= state.next_turn then state.skipped[turn] = true end
-  if next(state.waiting) then task.spawn(run, state, context) end
+  -- Nobody waits: the run of skipped turns is passed here, so that it does not grow.
+  while not state.busy and state.skipped[state.next_turn] do
+    state.skipped[state.next_turn] = nil
+    state.next_turn = state.next_turn + 1
+  end
+  kick(state, context)
 end
 
---- Wait for this batch's turn and enter the baseline.
--- @param entry {turn, mark, done = function() -> summary | false | nil, message, code,
---   update = function(object, now) -> object after, object to score with}
--- @return {kind = "counted" | "counted before", baseline =}, {kind = "duplicate", summary =} or
---   {kind = "error", message =, code =}
+--- Wait for this batch's turn and enter the baseline. What is counted is in flight until finished()
+-- or left() is called.
+-- @param entry {turn, mark, read_at, quick, look, update}:
+--   read_at: context.now() before the input was read
+--   look(uncertain) -> {kind = "open" | "duplicate" | "superseded", ...} | nil, message, code asks
+--     the bucket how the batch stands; `uncertain`: it must ask for the input too, since an earlier
+--     write may have counted the batch unseen, or it was read long ago
+--   quick() -> the same from the verified index, or nil when the bucket must be asked
+--   update(object, now) -> object after, object to score with
+-- @return {kind = "counted" | "counted before", baseline, standing}, {kind = "duplicate", summary},
+--   {kind = "superseded", counted} or {kind = "error", message, code}
 function step.enter(state, entry, context)
   entry.signal = task.signal()
   state.waiting[entry.turn] = entry
-  run(state, context)
+  kick(state, context)
   while not entry.result do entry.signal:wait(1) end
   return entry.result
 end
 
---- The batch's summary is durable: its mark may leave the ledger at the next write.
+--- Nothing more is to be written for this batch: its mark may leave the ledger at the next write.
 function step.finished(state, mark, context)
-  state.droppable[mark] = true
-  if next(state.waiting) then run(state, context) end
+  state.inflight[mark] = nil
+  if not state.cached or state.cached.marks[mark] then state.droppable[mark] = true end
+  kick(state, context)
+end
+
+--- The batch is no longer worked on, finished or not.
+function step.left(state, mark) state.inflight[mark] = nil end
+
+--- Marks that an ended process left in the ledger, or that belong to another host.
+-- @return list of marks that are not ours
+function step.foreign(state)
+  local list = {}
+  for mark in pairs(state.cached and state.cached.marks or {}) do
+    if not state.inflight[mark] and not state.droppable[mark] then list[#list + 1] = mark end
+  end
+  return list
+end
+
+--- Tell what is known of foreign marks.
+-- @param done {mark = true}: a summary says so
+-- @param open {mark = true}: the input is there, and will be scored; nil: not looked for
+-- @param now seconds
+function step.settle(state, done, open, now, context)
+  for _, mark in ipairs(step.foreign(state)) do
+    local since = state.orphans[mark]
+    if done[mark] then
+      state.droppable[mark] = true
+    elseif not open or open[mark] then
+      state.orphans[mark] = open and nil or since
+    elseif not since then
+      state.orphans[mark] = now
+    elseif now - since >= ORPHAN_SECONDS then
+      state.droppable[mark] = true
+      context.log("info", "a batch was counted and then replaced or removed before it was scored",
+        { mark = mark })
+    end
+  end
+  for mark in pairs(state.orphans) do
+    if not state.cached or not state.cached.marks[mark] or state.droppable[mark] then
+      state.orphans[mark] = nil
+    end
+  end
+  kick(state, context)
 end
 
 return step

@@ -15,6 +15,7 @@ local batch = {}
 --- Names that are a time or an id, never a channel by guess.
 local function is_time_or_id(name)
   local n = name:lower()
+  if n == "last_updated" then return true end -- the baseline has this name for its own time
   for _, word in ipairs({ "time", "timestamp", "date", "datetime", "ts", "epoch", "id", "uuid",
     "index", "row" }) do
     if n == word or n:find("[_%-%. ]" .. word .. "$") or n:find("^" .. word .. "[_%-%. ]") then
@@ -136,28 +137,45 @@ local function bad_cells(self)
   return result
 end
 
+local function moments_object(m)
+  -- Moments that passed the range of a double are no numbers that JSON has.
+  local function known(x) return x - x == 0 and x or json.null end
+  return json.object({ "count", "mean", "M2" },
+    { count = m.count, mean = known(m.mean), M2 = known(m.M2) })
+end
+
 local function batch_moments(self)
   local result = {}
   for _, name in ipairs(self.channels) do
-    local m = column.moments(self.columns[name])
-    result[name] = json.object({ "count", "mean", "M2" },
-      { count = m.count, mean = m.mean, M2 = m.M2 })
+    result[name] = moments_object(column.moments(self.columns[name]))
   end
   return json.object(self.channels, result)
+end
+
+--- The moments of what was learned, of the channels of which not everything was.
+local function learned_moments(self, learned)
+  local names, result = {}, {}
+  for _, name in ipairs(self.channels) do
+    if learned[name] then
+      names[#names + 1] = name
+      result[name] = moments_object(learned[name])
+    end
+  end
+  return json.object(names, result)
 end
 
 local ORDER = { "source_key", "output_key", "processed_at", "total_rows", "anomaly_count",
   "anomaly_rate", "baseline_observation_counts", "source_etag", "channels", "policy",
   "duration_seconds" }
-local EXTRA = { "missing_channels", "unlearned_channels", "rejected_rows", "rejected_key",
-  "bad_cells", "batch_moments", "request_id" }
+local EXTRA = { "source_changed", "missing_channels", "unlearned_channels", "rejected_rows",
+  "rejected_key", "bad_cells", "batch_moments", "learned_moments", "request_id" }
 
 local POLICY = { "z_threshold", "maturity", "update", "learn_flagged", "half_life", "direction",
   "minimum_deviation", "contamination", "n_estimators", "random_state" }
 
 --- The summary, as a table that json.encode lays out in the contract's order.
--- @param facts {source_key, output_key, processed_at, source_etag, counts, policy,
---   duration_seconds, unlearned, rejected_key, request_id}
+-- @param facts {source_key, output_key, processed_at, source_etag, source_changed, counts, policy,
+--   duration_seconds, unlearned, learned, rejected_key, request_id}
 function batch.summary(self, facts)
   local rows = self.frame.rows
   local rate = rows > 0 and tonumber(number.fixed4(self.anomaly_count / rows)) or 0.0
@@ -166,7 +184,8 @@ function batch.summary(self, facts)
     source_key = facts.source_key, output_key = facts.output_key,
     processed_at = facts.processed_at, total_rows = rows, anomaly_count = self.anomaly_count,
     anomaly_rate = rate, baseline_observation_counts = facts.counts,
-    source_etag = facts.source_etag, channels = json.array(self.channels),
+    source_etag = facts.source_etag, source_changed = facts.source_changed,
+    channels = json.array(self.channels),
     policy = json.object(POLICY, (function()
       local copy = {}
       for _, name in ipairs(POLICY) do copy[name] = facts.policy[name] end
@@ -178,6 +197,9 @@ function batch.summary(self, facts)
   if #self.missing > 0 then value.missing_channels = json.array(self.missing) end
   if facts.unlearned and #facts.unlearned > 0 then
     value.unlearned_channels = json.array(facts.unlearned)
+  end
+  if facts.learned and next(facts.learned) then
+    value.learned_moments = learned_moments(self, facts.learned)
   end
   if self.frame.rejected > 0 then
     value.rejected_rows = self.frame.rejected

@@ -37,19 +37,21 @@ local function learn_channel(cells, name, state, policy)
   if policy.half_life and state then
     state = fade(state, #cells - column.missing(cells), policy.half_life)
   end
-  return column.moments(cells, state, keep)
+  return column.moments(cells, state, keep), keep and column.moments(cells, nil, keep)
 end
 
 --- The baseline after a batch.
 -- @param object the baseline before it
 -- @param batch {channels, columns}
--- @return the new baseline, the one to score the batch with, and a list of channels that were not
---   learned because their moments would pass the range of a double
+-- @return the new baseline, the one to score the batch with, a list of channels that were not
+--   learned because their moments would pass the range of a double, and the moments of what was
+--   learned of those channels of which not everything was
 function learning.update(object, batch, policy, now)
-  local changes, overflow, poisoned = {}, {}, {}
+  local changes, overflow, poisoned, learned = {}, {}, {}, {}
   for _, name in ipairs(batch.channels) do
     local before = object.channels[name]
-    local after = learn_channel(batch.columns[name], name, before, policy)
+    local after
+    after, learned[name] = learn_channel(batch.columns[name], name, before, policy)
     if finite(after) then
       changes[name] = after
     else
@@ -60,7 +62,7 @@ function learning.update(object, batch, policy, now)
   local after = baseline.with(object, changes, batch.channels, now)
   local scoring = policy.update == "after" and object or after
   if #poisoned > 0 then scoring = learning.without(scoring, poisoned) end
-  return after, scoring, overflow
+  return after, scoring, overflow, learned
 end
 
 --- A copy in which some channels are marked as having had no usable numbers.

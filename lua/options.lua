@@ -27,29 +27,32 @@ local function with(names, own)
   return own
 end
 
+-- What is more than these is a slip of the keyboard, and past what timers and sizes can hold.
+local DAY, GIB = 86400, 1073741824
+
 local limits = {
-  ["max-body"] = { kind = "integer", minimum = 1024, default = 1048576,
+  ["max-body"] = { kind = "integer", minimum = 1024, maximum = GIB, default = 1048576,
     help = "largest body of a request, in bytes" },
-  ["max-head"] = { kind = "integer", minimum = 1024, default = 16384,
+  ["max-head"] = { kind = "integer", minimum = 1024, maximum = 1048576, default = 16384,
     help = "largest head of a request, in bytes" },
-  ["head-timeout"] = { kind = "number", minimum = 0.1, default = 10,
+  ["head-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 10,
     help = "seconds for a request's head to arrive" },
-  ["body-timeout"] = { kind = "number", minimum = 0.1, default = 60,
+  ["body-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 60,
     help = "seconds for a request's body to arrive" },
-  ["keep-alive"] = { kind = "number", minimum = 0.1, default = 5,
+  ["keep-alive"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 5,
     help = "seconds an idle connection is kept" },
-  ["max-connections"] = { kind = "integer", minimum = 1, default = 1024,
+  ["max-connections"] = { kind = "integer", minimum = 1, maximum = 1000000, default = 1024,
     help = "connections at once" },
-  ["queue-limit"] = { kind = "integer", minimum = 1, default = 10000,
+  ["queue-limit"] = { kind = "integer", minimum = 1, maximum = 10000000, default = 10000,
     help = "batches waiting; more are refused with 503" },
-  ["drain-timeout"] = { kind = "number", minimum = 0, default = 30,
+  ["drain-timeout"] = { kind = "number", minimum = 0, maximum = DAY, default = 30,
     help = "seconds for requests and batches to finish when stopping" },
-  ["reconcile-seconds"] = { kind = "number", minimum = 1, default = 300,
+  ["reconcile-seconds"] = { kind = "number", minimum = 1, maximum = DAY, default = 300,
     help = "seconds between two looks for batches that were missed" },
-  ["script-slice"] = { kind = "number", minimum = 0.01, default = 0.2,
+  ["script-slice"] = { kind = "number", minimum = 0.01, maximum = DAY, default = 0.2,
     help = "seconds a script may compute without waiting" },
-  ["lua-memory"] = { kind = "integer", minimum = 16777216, default = 2147483648,
-    help = "most memory of all scripts, in bytes" },
+  ["lua-memory"] = { kind = "integer", minimum = 16777216, maximum = 1024 * GIB,
+    default = 2147483648, help = "most memory of all scripts, in bytes" },
 }
 
 local commands = {
@@ -89,6 +92,26 @@ local commands = {
       channels = { kind = "text", env = false, help = "channels, with commas; or: auto" },
     }),
   },
+  redrive = {
+    usage = "redrive [options] KEY",
+    help = "score a batch that had failed (raw/NAME.csv) once more, also while a service runs",
+    arguments = { "key" },
+    options = with("bucket scripts workers log-level", {}),
+  },
+  reconcile = {
+    usage = "reconcile [options]",
+    help = "score what was missed, also while a service runs",
+    options = with("bucket scripts workers log-level", {
+      ["dry-run"] = { kind = "flag", env = false, help = "only say what would be done" },
+    }),
+  },
+  rebuild = {
+    usage = "rebuild [options]",
+    help = "compute the baseline from the summaries and compare it with the one that is kept",
+    options = with("bucket scripts log-level", {
+      write = { kind = "flag", env = false, help = "put it in the place of the one that is kept" },
+    }),
+  },
   check = {
     usage = "check [options]",
     help = "compile and validate the scripts, start nothing",
@@ -111,7 +134,8 @@ commands.config = {
   options = commands.serve.options,
 }
 
-local order = { "serve", "repl", "score", "check", "config", "subscribe" }
+local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config",
+  "subscribe" }
 local PREFIX = "ANOMALYD_"
 
 local function env_name(name, option)
@@ -201,7 +225,7 @@ local function take_option(command, values, sources, arguments, i)
   local option = command.options[name]
   if not option or (option.short and not word:find("^%-[^%-]")) or
     (not option.short and not word:find("^%-%-")) then
-    return unknown(word, option_names(command), "option")
+    return unknown(word:match("^[^=]+"), option_names(command), "option")
   end
   if option.kind == "flag" and not text then
     text = "1"

@@ -4,75 +4,173 @@
 -- process(item, context) -> "done" | "duplicate" | "failed" | "gone", detail; or nil, message, code
 -- for a passing failure, after which the whole way is gone again. A batch that can never be scored
 -- gets its record under failed/. The order of the writes is the protocol's: baseline, scored file,
--- summary (see baseline_step.lua).
+-- summary (see baseline_step.lua). Scored file and summary are put on the condition that what they
+-- replace is what was seen before the input was last known to hold this content: a slow host cannot
+-- lay the result of an old content over a newer one's.
 local baseline = require("baseline")
 local batch = require("batch")
+local digest = require("digest")
 local json = require("json")
 local keys = require("keys")
 local learning = require("learning")
 local ledger = require("ledger")
 local step = require("baseline_step")
+local steps = require("steps")
 
 local pipeline = {}
 
+local MOST_SUMMARY = 16 * 1024 * 1024
+
 -- Codes of a text that no second try will make readable.
 local HOPELESS = { TooLarge = true, Empty = true, NotText = true, NulByte = true, NotHeader = true,
-  NoRowFits = true, UnclosedQuote = true, NoChannel = true }
+  NoRowFits = true, UnclosedQuote = true, NoChannel = true, InvalidKey = true,
+  KeyTooLongError = true }
 
-local RECORD = { "source_key", "source_etag", "reason", "code", "line", "failed_at", "request_id" }
+-- Codes of a key that no bucket of the kind can hold.
+local NO_SUCH_KEY_CAN_BE = { InvalidKey = true, KeyTooLongError = true }
+
+local RECORD = { "source_key", "source_etag", "source_changed", "reason",
+  "code", "line", "failed_at", "request_id" }
 
 --- Write the record of a batch that can never be scored.
 local function give_up(item, context, etag, message, code, line)
   local key = keys.failure(keys.name(item.key))
   local record = json.object(RECORD, { source_key = item.key, source_etag = etag, reason = message,
-    code = code, line = line, failed_at = context.utc(), request_id = item.request_id })
+    source_changed = item.changed, code = code, line = line,
+    failed_at = context.utc(), request_id = item.request_id })
   local put, why, why_code = context.store:put(key, json.encode(record, { indent = 2 }),
     { content_type = "application/json" })
-  if not put then return nil, why, why_code end
+  -- A key that the bucket cannot hold has no record either; trying again would not change that.
+  if not put and not NO_SUCH_KEY_CAN_BE[why_code] then return nil, why, why_code end
+  steps.at("failed")
   context.log("error", "batch failed", { key = item.key, reason = message, code = code,
-    line = line, record = key, request_id = item.request_id })
+    line = line, record = put and key or "none", request_id = item.request_id })
   context.metrics.count("anomalyd_batches_total", { result = "failed" })
-  context.history.failed(item.key, etag)
+  context.history.failed(item.key, { etag = etag, changed = item.changed })
   return "failed", message
 end
 
---- The summary of this very content, when the batch is done; false when not; nil, message, code
--- when the bucket does not say.
-local function find_summary(context, name, etag)
-  local found, message, code = context.store:get(keys.summary(name))
-  if not found then
-    if code == "NoSuchKey" then return false end
-    return nil, message, code
-  end
-  local summary = json.decode(found.body)
-  if type(summary) == "table" and summary.source_etag == etag then return summary end
-  return false
+-- ---- how a batch stands ----
+
+--- Is the input still this content? @return true, false; or nil, message, code
+local function is_current(item, context, etag)
+  local now, message, code = context.store:head(item.key)
+  if now then return now.etag == etag end
+  if code == "NoSuchKey" then return false end
+  return nil, message, code
 end
 
-local function put(context, key, body, content_type)
-  return context.store:put(key, body, { content_type = content_type })
+--- Ask the bucket how the batch stands.
+-- @return {kind = "duplicate", summary}: this content is scored; {kind = "superseded"}: the input
+--   holds another content by now, or none; {kind = "open", etag, summary}: neither, and the etag of
+--   the summary that is there; or nil, message, code
+local function look(item, context, name, etag, uncertain)
+  local found, message, code = context.store:get(keys.summary(name), { limit = MOST_SUMMARY })
+  if not found and code ~= "NoSuchKey" and code ~= "TooLarge" then return nil, message, code end
+  local summary = found and json.decode(found.body)
+  if type(summary) ~= "table" then summary = nil end
+  if summary and summary.source_etag == etag then
+    return { kind = "duplicate", summary = summary }
+  end
+  if found or code == "TooLarge" or uncertain then
+    local current, why, why_code = is_current(item, context, etag)
+    if current == nil then return nil, why, why_code end
+    if not current then return { kind = "superseded" } end
+  end
+  return { kind = "open", etag = found and found.etag, summary = summary }
+end
+
+--- The same without a request, from an index that is complete; nil when that does not tell.
+local function quick_look(item, context, etag)
+  local known, complete = context.history.find(item.key)
+  if not known then return complete and { kind = "open" } or nil end
+  if known.etag == etag then return { kind = "duplicate" } end
+end
+
+-- ---- the writes ----
+
+local CONFLICT = { PreconditionFailed = true, ConditionalRequestConflict = true, NoSuchKey = true }
+
+--- Put an object in the place of the one that was seen there, and of no other: a result of an older
+-- content must not end up over a newer one's.
+-- @param seen the etag of what is there, nil for nothing
+-- @param settled function(there) -> true when what is there by now may stay
+-- @return {etag, ...} of what is there; false when the input was replaced meanwhile; or nil,
+--   message, code
+local function put(item, context, etag, object, seen, settled)
+  for _ = 1, 8 do
+    local condition = seen and { if_match = seen } or { if_none_match = "*" }
+    condition.content_type = object.content_type
+    local done, message, code = context.store:put(object.key, object.body, condition)
+    if done then return done end
+    if not CONFLICT[code] then return nil, message, code end
+    -- An answer that was lost, an earlier try of this batch, another host, another content.
+    local there, why, why_code = context.store:head(object.key)
+    if not there and why_code ~= "NoSuchKey" then return nil, why, why_code end
+    seen = there and there.etag
+    if there and settled(there) then return there end
+    local current, reason, reason_code = is_current(item, context, etag)
+    if current == nil then return nil, reason, reason_code end
+    if not current then return false end
+  end
+  return nil, ("%s is written by others all the time"):format(object.key), "Contended"
+end
+
+--- Of two hosts that scored the same batch, that one's summary stays whose scored file is there.
+local function summary_stays(context, name, etag, scored_etag)
+  return function()
+    local found = context.store:get(keys.summary(name), { limit = MOST_SUMMARY })
+    local summary = found and json.decode(found.body)
+    if type(summary) ~= "table" or summary.source_etag ~= etag then return false end
+    local scored = context.store:head(keys.scored(name))
+    return scored ~= nil and scored.etag ~= scored_etag
+  end
+end
+
+--- Take away what an earlier content of this batch left under failed/.
+local function tidy(self, item, context, standing)
+  local name = keys.name(item.key)
+  if context.history.has_failure(item.key) then
+    local gone = context.store:delete(keys.failure(name))
+    if gone then context.history.forget_failure(item.key) end
+  end
+  if standing.summary and standing.summary.rejected_key and self.frame.rejected == 0 then
+    context.store:delete(keys.rejected(name))
+  end
 end
 
 --- Write the scored file, the rejected rows and, when both are durable, the summary.
-local function publish(self, item, context, outcome, name, etag)
-  local rejected_key
-  local ok, message, code = put(context, keys.scored(name), self.frame:format(), "text/csv")
-  if ok and self.frame.rejected > 0 then
+-- @return summary and the identity of its object; false when the input was replaced; or nil,
+--   message, code
+local function publish(self, item, context, outcome, text, name, etag)
+  local standing, rejected_key = outcome.standing, nil
+  local scored_etag = digest.md5(text)
+  local done, message, code = put(item, context, etag, { key = keys.scored(name), body = text,
+    content_type = "text/csv" }, nil, function(there) return there.etag == scored_etag end)
+  if not done then return done, message, code end
+  steps.at("scored")
+  if self.frame.rejected > 0 then
     rejected_key = keys.rejected(name)
-    ok, message, code = put(context, rejected_key, self.frame:rejected_text(), "text/csv")
+    done, message, code = context.store:put(rejected_key, self.frame:rejected_text(),
+      { content_type = "text/csv" })
+    if not done then return nil, message, code end
+    steps.at("rejected")
   end
-  if not ok then return nil, message, code end
   local summary = batch.summary(self, {
     source_key = item.key, output_key = keys.scored(name), processed_at = context.utc(),
-    source_etag = etag, counts = baseline.counts(outcome.baseline, self.channels),
-    policy = context.policy, unlearned = self.unlearned, rejected_key = rejected_key,
-    request_id = item.request_id,
+    source_etag = etag, source_changed = item.changed,
+    counts = baseline.counts(outcome.baseline, self.channels),
+    policy = context.policy, unlearned = self.unlearned, learned = self.learned,
+    rejected_key = rejected_key, request_id = item.request_id,
     duration_seconds = tonumber(("%.6f"):format(context.now() - item.began)),
   })
-  ok, message, code = put(context, keys.summary(name), json.encode(summary, { indent = 2 }),
-    "application/json")
-  if not ok then return nil, message, code end
-  return summary
+  done, message, code = put(item, context, etag, { key = keys.summary(name),
+    body = json.encode(summary, { indent = 2 }), content_type = "application/json" },
+    standing.etag, summary_stays(context, name, etag, scored_etag))
+  if not done then return done, message, code end
+  steps.at("summarized")
+  tidy(self, item, context, standing)
+  return summary, done
 end
 
 local function note_done(self, item, context, summary)
@@ -106,37 +204,66 @@ local function prepare(context, raw)
   return self
 end
 
---- The baseline step and what follows it.
-local function finish(self, item, context, turn, etag)
+--- Was it counted, its mark stays in the ledger until nobody can hold the old content any more.
+local function superseded(item, context)
+  context.log("info", "batch replaced or removed before it was scored", { key = item.key,
+    request_id = item.request_id })
+  return "gone"
+end
+
+local function duplicate(item, context, mark, summary)
+  if summary then context.history.add(item.key, summary) end
+  step.finished(context.baseline_state, mark, context)
+  context.metrics.count("anomalyd_batches_total", { result = "duplicate" })
+  return "duplicate"
+end
+
+--- Wait for the turn and enter the baseline.
+local function enter(self, item, context, turn, mark, etag)
   local name = keys.name(item.key)
-  local mark = ledger.mark(item.key, etag)
   local began = context.now()
   turn.taken = true
   local outcome = step.enter(context.baseline_state, {
-    turn = turn.number, mark = mark,
-    done = function() return find_summary(context, name, etag) end,
+    turn = turn.number, mark = mark, read_at = item.began,
+    quick = function() return quick_look(item, context, etag) end,
+    look = function(uncertain) return look(item, context, name, etag, uncertain) end,
     update = function(object, now)
-      local after, scoring, unlearned = learning.update(object, self, context.policy, now)
-      self.unlearned = unlearned
+      local after, scoring, unlearned, learned = learning.update(object, self, context.policy, now)
+      self.unlearned, self.learned = unlearned, learned
       return after, scoring
     end,
   }, context)
   context.metrics.observe("anomalyd_batch_seconds", { step = "baseline" }, context.now() - began)
+  return outcome
+end
+
+--- The baseline step and what follows it.
+local function finish(self, item, context, turn, etag)
+  local state, mark = context.baseline_state, ledger.mark(item.key, etag)
+  local _ <close> = setmetatable({}, { __close = function() step.left(state, mark) end })
+  local outcome = enter(self, item, context, turn, mark, etag)
   if outcome.kind == "error" then return nil, outcome.message, outcome.code end
-  if outcome.kind == "duplicate" then
-    step.finished(context.baseline_state, mark, context)
-    context.metrics.count("anomalyd_batches_total", { result = "duplicate" })
-    context.history.add(outcome.summary)
-    return "duplicate"
+  if outcome.kind == "duplicate" then return duplicate(item, context, mark, outcome.summary) end
+  if outcome.kind == "superseded" then return superseded(item, context) end
+  if outcome.kind == "counted before" then
+    -- What was left out of the baseline then is not known any more, but is what would be now.
+    local _, _, unlearned, learned = learning.update(outcome.baseline, self, context.policy,
+      context.utc())
+    self.unlearned, self.learned = unlearned, learned
   end
-  began = context.now()
+  local began = context.now()
   batch.score(self, outcome.baseline, context.policy, context.detect)
-  local summary, message, code = publish(self, item, context, outcome, name, etag)
-  if not summary then return nil, message, code end
+  local text = self.frame:format()
+  steps.at("formatted")
+  local summary, message, code = publish(self, item, context, outcome, text, keys.name(item.key),
+    etag)
+  if summary == nil then return nil, message, code end
+  if not summary then return superseded(item, context) end
   context.metrics.observe("anomalyd_batch_seconds", { step = "publish" }, context.now() - began)
-  step.finished(context.baseline_state, mark, context)
-  context.history.add(summary, self)
+  context.history.add(item.key, summary, message, text)
+  step.finished(state, mark, context)
   note_done(self, item, context, summary)
+  steps.at("finished")
   return "done"
 end
 
@@ -148,11 +275,30 @@ local function take_turn(context)
   end })
 end
 
+local function known_already(context)
+  context.metrics.count("anomalyd_batches_total", { result = "duplicate" })
+  return "duplicate"
+end
+
+local function note_content(item, object)
+  item.etag = object.etag
+  item.changed = object.changed and ("%d.%09d"):format(object.changed // 1000000000,
+    object.changed % 1000000000)
+end
+
 --- Process one batch.
--- @param item {key, request_id, attempts}; item.etag is set to the content's
+-- @param item {key, request_id, attempts, hint = the etag an event told, or nil, after = the
+--   etag that was done just before, or nil}; item.etag is set to the content's
 function pipeline.process(item, context)
   local turn <close> = take_turn(context)
   item.began = context.now()
+  local obstacle = keys.obstacle(keys.name(item.key), context.store.kind)
+  if obstacle then return give_up(item, context, nil, obstacle, "InvalidKey") end
+  -- An event that tells the content spares a redelivered batch the reading.
+  if item.hint and context.history.is_done(item.key, item.hint) then
+    item.etag = item.hint
+    return known_already(context)
+  end
   local raw, message, code = context.store:get(item.key, { limit = context.max_bytes })
   if not raw then
     if code == "NoSuchKey" then
@@ -160,19 +306,22 @@ function pipeline.process(item, context)
         request_id = item.request_id })
       return "gone"
     end
-    if HOPELESS[code] then return give_up(item, context, nil, message, code) end
-    return nil, message, code
+    if not HOPELESS[code] then return nil, message, code end
+    local head = context.store:head(item.key) or {}
+    note_content(item, head)
+    return give_up(item, context, head.etag, message, code)
   end
-  item.etag = raw.etag
-  if context.history.is_done(item.key, raw.etag) then
-    context.metrics.count("anomalyd_batches_total", { result = "duplicate" })
-    return "duplicate"
+  note_content(item, raw)
+  steps.at("read")
+  if raw.etag == item.after or context.history.is_done(item.key, raw.etag) then
+    return known_already(context)
   end
   local self, why, why_code, line = prepare(context, raw)
   if not self then
     if HOPELESS[why_code] then return give_up(item, context, raw.etag, why, why_code, line) end
     return nil, why, why_code
   end
+  steps.at("prepared")
   return finish(self, item, context, turn, raw.etag)
 end
 

@@ -5,8 +5,8 @@
 -- ones gather, and are written together when it is done. Each task waits for its own put only, and
 -- gets the answer that bucket:put would have given. A put alone is written at once.
 --
--- Puts with a condition or metadata, and large ones, go their own way: nobody should wait for them,
--- nor they for others.
+-- Puts in the place of another object or with metadata, and large ones, go their own way: nobody
+-- should wait for them, nor they for others.
 local put_group = {}
 
 local MOST = 128
@@ -50,10 +50,11 @@ function put_group.of(bucket, task)
   local self = { bucket = bucket, waiting = {}, written = task.signal(), running = false }
   return function(key, body, options)
     options = options or {}
-    if options.if_match or options.if_none_match or options.metadata or #body > LARGE then
+    if options.if_match or options.metadata or #body > LARGE then
       return bucket:put(key, body, options)
     end
-    local entry = { put = { key = key, body = body, content_type = options.content_type } }
+    local entry = { put = { key = key, body = body, content_type = options.content_type,
+      if_none_match = options.if_none_match } }
     self.waiting[#self.waiting + 1] = entry
     if not self.running then
       self.running = true

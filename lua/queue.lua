@@ -65,6 +65,7 @@ local function run(state, item, context)
     item.finished = context.time()
     remember(state, item, result, message)
     if item.again and not state.draining then
+      item.again.after = item.etag
       queue.accept(state, item.again, context.current())
     end
   end
@@ -99,7 +100,7 @@ function retry_later(state, item, context, message, code)
 end
 
 --- Take a batch.
--- @param event {key, etag or nil, request_id or nil, source}
+-- @param event {key, etag or nil, request_id or nil, source, after = the etag that was just done}
 -- @return "queued" | "known"; or nil, message, "QueueFull" | "Draining"
 function queue.accept(state, event, context)
   local item = state.by_key[event.key]
@@ -108,6 +109,8 @@ function queue.accept(state, event, context)
     if item.state == "running" and event.source ~= "reconcile" and
       not (event.etag and event.etag == item.etag) then
       item.again = event
+    elseif event.etag ~= item.hint then
+      item.hint = nil -- two contents were told: the object is read
     end
     return "known"
   end
@@ -116,7 +119,7 @@ function queue.accept(state, event, context)
     return nil, ("the queue holds %d batches, its limit"):format(state.limit), "QueueFull"
   end
   item = { key = event.key, request_id = event.request_id, source = event.source,
-    accepted = context.time(), attempts = 0 }
+    hint = event.etag, after = event.after, accepted = context.time(), attempts = 0 }
   state.by_key[event.key] = item
   push(state, item)
   start_ready(state, context)

@@ -1,37 +1,65 @@
---- reconcile: find the inputs that have neither a summary nor a failure record, and queue them.
+--- reconcile: find the inputs that have neither a summary nor a failure record, and queue them; and
+-- clear away what ended processes left.
 --
 -- Run at start and every few minutes: events can be lost, and a crash leaves work behind. An input
--- whose content is known by its etag is compared exactly; where the list has no etags (a directory
--- bucket), one that did not change since it was scored is done.
+-- is known by its etag. Where the list has none (a directory bucket) it is known by when its file
+-- changed, which the summary tells too; where that differs (a bucket that was restored), the file
+-- is read for its etag, once.
 local history = require("history")
 local keys = require("keys")
+local ledger = require("ledger")
+local step = require("baseline_step")
+local task = require("task")
+local together = require("together")
 
 local reconcile = {}
 
---- Seconds since 1970 of a "2026-02-27T01:56:54.825950" in UTC, or nil.
-local function seconds_of(text)
-  local y, mo, d, h, mi, s = (text or ""):match("^(%d+)%-(%d+)%-(%d+)T(%d+):(%d+):([%d%.]+)")
-  if not y then return nil end
-  y, mo, d = math.tointeger(tonumber(y)), math.tointeger(tonumber(mo)), math.tointeger(tonumber(d))
-  if mo <= 2 then y, mo = y - 1, mo + 12 end
-  local days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * (mo - 3) + 2) // 5 + d - 719469
-  return days * 86400 + tonumber(h) * 3600 + tonumber(mi) * 60 + tonumber(s)
-end
-reconcile.seconds_of = seconds_of
+local READERS, CHUNK, MOST_MARKED = 4, 1000, 1000
 
-local function settled(object, etag, at)
-  if object.etag and etag then return object.etag == etag end
-  local then_ = seconds_of(at)
-  return then_ ~= nil and object.last_modified ~= nil and object.last_modified <= then_
+local function text_of(changed)
+  return changed and ("%d.%09d"):format(changed // 1000000000, changed % 1000000000)
+end
+
+--- Does the list tell that `entry` (of a summary or a failure record) is about this content?
+-- @return true, false, or nil when it does not tell
+local function tells(object, entry)
+  if not entry then return false end
+  if object.etag and entry.etag then return object.etag == entry.etag end
+  if entry.changed and object.changed and text_of(object.changed) == entry.changed then
+    return true
+  end
+  if not entry.etag then return false end
+end
+
+--- Read what the list does not tell: objects with an etag by then, or gone.
+local function read_etags(objects, context, state)
+  return together.each(objects, READERS, function(object)
+    local head, message, code = context.store:head(object.key)
+    if not head then
+      if code ~= "NoSuchKey" then error(message, 0) end
+      object.gone = true
+      return
+    end
+    object.etag, object.changed = head.etag, head.changed
+    local name = keys.name(object.key)
+    for _, entry in ipairs({ state.batches[name] or {}, state.failures[name] or {} }) do
+      if entry.etag == head.etag then entry.changed = text_of(head.changed) end
+    end
+  end)
+end
+
+local function sort_by_age(list)
+  table.sort(list, function(a, b)
+    local at, bt = a.last_modified or 0, b.last_modified or 0
+    if at ~= bt then return at < bt end
+    return a.key < b.key
+  end)
 end
 
 --- Is this input neither scored nor recorded as hopeless, as far as we know now?
 local function is_open(state, object)
   local name = keys.name(object.key)
-  if not name then return false end
-  local batch, failure = state.batches[name], state.failures[name]
-  return not (batch and settled(object, batch.etag, batch.processed_at)) and
-    not (failure and settled(object, failure.etag, failure.at))
+  return not tells(object, state.batches[name]) and not tells(object, state.failures[name])
 end
 
 --- What is to be done.
@@ -40,25 +68,89 @@ function reconcile.plan(context)
   local state = context.history_state
   local objects, message, code = history.keys(context.store, keys.raw)
   if not objects then return nil, message, code end
-  local open = {}
-  for _, object in ipairs(objects) do
-    if is_open(state, object) then open[#open + 1] = object end
+  local open, unsure = {}, {}
+  for i, object in ipairs(objects) do
+    local name = keys.name(object.key)
+    local _, complete = history.find(state, name or "")
+    if name and (state.batches[name] or complete) then
+      local done = tells(object, state.batches[name])
+      local failed = tells(object, state.failures[name])
+      if done == nil or failed == nil then
+        unsure[#unsure + 1] = object
+      elseif not done and not failed then
+        open[#open + 1] = object
+      end
+    end
+    if i % CHUNK == 0 then task.sleep(0) end
   end
-  table.sort(open, function(a, b)
-    local at, bt = a.last_modified or 0, b.last_modified or 0
-    if at ~= bt then return at < bt end
-    return a.key < b.key
-  end)
+  local ok, problem = read_etags(unsure, context, state)
+  if not ok then return nil, problem, "Unreadable" end
+  for _, object in ipairs(unsure) do
+    if not object.gone and is_open(state, object) then open[#open + 1] = object end
+  end
+  sort_by_age(open)
   return open
 end
 
---- Look, and queue what is open.
--- @return how many were queued; or nil, message, code
-function reconcile.run(context)
-  local ok, message = history.refresh(context.history_state)
-  if not ok then return nil, message end
-  local open, why, code = reconcile.plan(context)
-  if not open then return nil, why, code end
+--- The marks of all batches that have a summary. Pauses.
+local function done_marks(state)
+  local names, done = {}, {}
+  for name in pairs(state.batches) do names[#names + 1] = name end
+  for i, name in ipairs(names) do
+    local batch = state.batches[name]
+    if batch and batch.etag then done[ledger.mark(keys.input(name), batch.etag)] = true end
+    if i % CHUNK == 0 then task.sleep(0) end
+  end
+  return done
+end
+
+--- The marks of inputs that will be scored.
+local function open_marks(open, context)
+  local marks, unknown = {}, {}
+  for i, object in ipairs(open) do
+    if i > MOST_MARKED then return nil end
+    if object.etag then
+      marks[ledger.mark(object.key, object.etag)] = true
+    else
+      unknown[#unknown + 1] = object
+    end
+  end
+  local ok, problem = together.each(unknown, READERS, function(object)
+    local head = context.store:head(object.key)
+    if head then marks[ledger.mark(object.key, head.etag)] = true end
+  end)
+  if not ok then return nil, problem end
+  return marks
+end
+
+--- Marks in the ledger that nobody in this process will drop: see whose they are.
+local function settle_ledger(open, context)
+  local state = context.baseline_state
+  if #step.foreign(state) == 0 then return end
+  step.settle(state, done_marks(context.history_state), nil, context.now(), context)
+  if #step.foreign(state) == 0 then return end
+  local marks = open_marks(open, context)
+  if marks then step.settle(state, {}, marks, context.now(), context) end
+end
+
+--- Failure records of a content that was scored since, or replaced by one that was, are removed.
+local function remove_stale_failures(context)
+  local state, stale = context.history_state, {}
+  for name, failure in pairs(state.failures) do
+    local batch = state.batches[name]
+    if batch and failure.etag then stale[#stale + 1] = name end
+  end
+  for _, name in ipairs(stale) do
+    local input = context.store:head(keys.input(name))
+    local batch, failure = state.batches[name], state.failures[name]
+    if input and batch and failure and batch.etag == input.etag and
+      (failure.etag ~= input.etag or (failure.at or "") < batch.processed_at) then
+      if context.store:delete(keys.failure(name)) then state.failures[name] = nil end
+    end
+  end
+end
+
+local function queue_all(open, context)
   local queued = 0
   for _, object in ipairs(open) do
     -- An event may have brought it to its end since the list was made.
@@ -72,6 +164,24 @@ function reconcile.run(context)
       if taken == "queued" then queued = queued + 1 end
     end
   end
+  return queued
+end
+
+--- Look, and queue what is open.
+-- @return how many were queued; or nil, message, code
+function reconcile.run(context)
+  -- The baseline is read first: then the index says of every batch that it counted before.
+  local known, why, why_code = step.load(context.baseline_state, context)
+  if not known then return nil, why, why_code end
+  local ok, message, code = history.refresh(context.history_state)
+  if not ok then return nil, message, code end
+  step.verify(context.baseline_state, known.epoch)
+  local open
+  open, message, code = reconcile.plan(context)
+  if not open then return nil, message, code end
+  local queued = queue_all(open, context)
+  settle_ledger(open, context)
+  remove_stale_failures(context)
   return queued
 end
 

@@ -144,6 +144,8 @@ function Reload:watch()
     self.watchers[path] = watcher
     if not watcher then poll(self, message, path) end
   end
+  -- What changed while nobody looked.
+  if compare(self.seen) then task.spawn(take_up, self, "a changed file") end
 end
 
 return reload

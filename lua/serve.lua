@@ -63,12 +63,23 @@ local function watch_bucket(handle)
   shared.bucket_watch = watcher
 end
 
+--- Look whether the bucket is there, and for missed batches. @return how many were queued; or nil,
+-- message
+local function look()
+  local bucket = shared.handle.bucket
+  if bucket.writable then
+    local ok, message = bucket:writable()
+    if not ok then return nil, message end
+  end
+  return shared.context.reconcile()
+end
+
 --- Look for missed batches at start and then now and then; tell when the bucket is away.
 local function keep_reconciled(options)
   shared.look_now = task.signal()
   local pause = 0.5
   while not shared.draining do
-    local queued, message = shared.context.reconcile()
+    local queued, message = look()
     if queued then
       if queued > 0 then host.log("info", "reconcile found batches", { queued = queued }) end
       shared.bucket_error = nil
@@ -189,9 +200,9 @@ function serve.run(options, fail)
     if signal == "SIGHUP" then loader:now(signal) else stop(signal) end
   end)
   if not open_console(options, loader, fail) then return end
+  if options.reload then loader:watch() end
   say_running(options, handle)
   if handle.kind == "directory" then watch_bucket(handle) end
-  if options.reload then loader:watch() end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
   task.spawn(supervisor.keep_telling, shared)

@@ -17,9 +17,11 @@ local sns_flow = require("sns_flow")
 local step = require("baseline_step")
 local store = require("store")
 local suggest = require("suggest")
+local task = require("task")
 
 local service = {}
 
+local LEDGER_PAUSE = 5 -- seconds between two looks at a full ledger
 local MOST_ROWS = 10000 -- /anomalies/recent shows no more of one file
 
 local ENTRY = { app = "table", policy = "table", detect = "function", handshake = "table" }
@@ -72,6 +74,20 @@ local function prepare(shared)
     width = 64 })
 end
 
+--- The ledger has no room: see soon whose marks they are.
+local function ledger_full(shared)
+  if shared.ledger_full or not shared.look_now then return end
+  shared.ledger_full = true
+  host.log("warning",
+    "the ledger is full of batches that are counted and not scored; looking again")
+  task.spawn(function()
+    task.sleep(LEDGER_PAUSE)
+    shared.ledger_full = nil
+    step.forget(shared.baseline)
+    shared.look_now:fire()
+  end)
+end
+
 local function fill(entry, checked, shared, generation)
   prepare(shared)
   context.shared = shared
@@ -104,18 +120,22 @@ local function fill(entry, checked, shared, generation)
   context.run_step = function() step.resume(shared.baseline, context) end
   context.is_input = function(key) return keys.name(key) ~= nil end
   context.drain = function(seconds) return queue.drain(shared.queue, seconds, host.now) end
+  context.ledger_full = function() ledger_full(shared) end
   context.reconcile = function() return reconcile.run(context) end
   context.is_complete = function(key)
     if context.store.kind ~= "directory" then return true end
     return context.store.bucket:complete(key)
   end
   context.history = {
-    add = function(summary)
-      history.add(shared.history, keys.name(summary.source_key), summary)
+    add = function(key, summary, identity, text)
+      history.add(shared.history, keys.name(key), summary, identity, text)
     end,
-    failed = function(key, etag)
-      history.failed(shared.history, keys.name(key), etag, host.utc())
+    failed = function(key, source)
+      history.failed(shared.history, keys.name(key), source, host.utc())
     end,
+    has_failure = function(key) return shared.history.failures[keys.name(key)] ~= nil end,
+    forget_failure = function(key) shared.history.failures[keys.name(key)] = nil end,
+    find = function(key) return history.find(shared.history, keys.name(key)) end,
     is_done = function(key, etag)
       return history.is_done(shared.history, keys.name(key), etag)
     end,

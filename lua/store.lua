@@ -2,6 +2,7 @@
 --
 -- A bucket's kind follows from its name: with a `/` or a leading `.` it is a directory, else S3.
 -- Both have get, put, head, delete and list with the same arguments, answers and codes.
+local faults = require("faults")
 local host = require("host")
 local put_group = require("put_group")
 local task = require("task")
@@ -70,10 +71,12 @@ end
 function store.counted(handle, metrics)
   local face = { kind = handle.kind, name = handle.name, path = handle.path,
     bucket = handle.bucket }
+  local bucket = faults.around(handle.bucket)
+  local counted = { bucket = bucket, put = bucket == handle.bucket and handle.put or nil }
   for _, operation in ipairs({ "get", "put", "head", "delete" }) do
-    face[operation] = measured(handle, metrics, operation)
+    face[operation] = measured(counted, metrics, operation)
   end
-  function face.list(_, options) return measured_list(handle, metrics, options) end
+  function face.list(_, options) return measured_list(counted, metrics, options) end
   return face
 end
 

@@ -53,8 +53,11 @@ describe("the service", function()
     assert.equal("True", frame:cell(100, "wind_speed_zscore_flag"))
     assert.equal(100, json.decode(s:object("state/baseline.json")).humidity.count)
 
-    local _, recent = s:get("/anomalies/recent?limit=1")
-    assert.equal(1, recent.count)
+    -- The summary is seen a moment before it is durable, and in the index.
+    local recent = s:wait_for(function()
+      local _, body = s:get("/anomalies/recent?limit=1")
+      return body.count == 1 and body
+    end, "its anomalies")
     assert.equal("processed/good one.csv", recent.anomalies[1].source_file)
     assert.is_true(recent.anomalies[1].anomaly)
     local _, all = s:get("/anomalies/summary")

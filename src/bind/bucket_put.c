@@ -148,9 +148,11 @@ static void take_object(lua_State *L, int key_at, int body_at, struct directory_
 
 static void push_etag(lua_State *L, const struct directory_put *put)
 {
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushstring(L, put->etag);
     lua_setfield(L, -2, "etag");
+    lua_pushinteger(L, put->changed);
+    lua_setfield(L, -2, "changed");
 }
 
 static int put_done(lua_State *L, int status, lua_KContext ctx)

@@ -194,7 +194,7 @@ static void on_signal(int signo, void *ctx)
         log_line(LOG_WARNING, "second signal: stopping at once");
         host_exit(host, 1);
     } else if (host->on_signal != LUA_NOREF) {
-        task_start(host->tasks, push_signal, &signo, "signal", NULL, NULL);
+        task_start(host->tasks, push_signal, &signo, "signal", true, NULL, NULL);
     } else if (signo != SIGHUP) {
         host_exit(host, 128 + signo);
     }
@@ -242,7 +242,7 @@ int host_run(struct host *host, int argc, char **argv)
         fprintf(stderr, "anomalyd: cannot watch for signals\n");
         return 1;
     }
-    if (task_start(host->tasks, push_boot, &boot, "boot", boot_ended, host) != 0)
+    if (task_start(host->tasks, push_boot, &boot, "boot", false, boot_ended, host) != 0)
         return 1;
     loop_run(host->loop);
     return host->exit_code;

@@ -55,7 +55,7 @@ static int push_happening(lua_State *L, void *arg)
 static void tell(struct happening h)
 {
     if (h.console->fn != LUA_NOREF)
-        task_start(h.console->tasks, push_happening, &h, "console", NULL, NULL);
+        task_start(h.console->tasks, push_happening, &h, "console", true, NULL, NULL);
 }
 
 static void on_open(unsigned peer, uid_t uid, pid_t pid, void *ctx)

@@ -3,23 +3,26 @@
  *   directory.open(path [, {create=, read_only=}]) -> bucket
  *       create: make the folder when it is missing; read_only: never write, not even `.anomalyd`
  *   bucket.name, bucket.path, bucket.read_only
- *   bucket:get(key [, {limit=bytes}]) -> {body=, etag=, size=, last_modified=, metadata={}}
+ *   bucket:get(key [, {limit=bytes}]) -> {body=, etag=, size=, last_modified=, changed=,
+ *              metadata={}}
  *   bucket:head(key)                  -> the same without body
  *   bucket:put(key, body [, {if_match=etag, if_none_match="*", metadata={name=text},
- *              content_type=}])       -> {etag=}       a file has no content type: it is not kept
+ *              content_type=}])       -> {etag=, changed=}    a file has no content type: it is not kept
  *   bucket:put_all{{key=, body=, if_match=, if_none_match=, metadata=, content_type=}, ...}
  *       -> results, failures: {etag=} or {message=, code=} for each, and how many failed; what
  *       succeeded is durable on return, and the syncs are shared, so this is the way to write many
  *   bucket:delete(key)                -> true           also when there is no such object
  *   bucket:complete(key)              -> true or false  false while a process writes the file
  *   bucket:list{prefix=, start_after=, limit=} -> next  next() gives the next page, an array of 1 to
- *       `limit` (1000) of {key=, size=, last_modified=, etag= when known without reading}, in the
+ *       `limit` (1000) of {key=, size=, last_modified=, changed=, etag= when known without
+ *       reading}, in the
  *       order of the keys' bytes; nil at the end. When a folder cannot be read, the last page is
  *       false, with message and code, so that it cannot be taken for the end
  *   bucket:writable()                 -> true
  *   bucket:close()                    also by garbage collection and <close>
  *
- * Times are whole seconds since 1970. Failures give nil, message, code; the codes stand in
+ * Times are whole seconds since 1970, but for `changed`: nanoseconds since 1970, which tells one
+ * content of a key from another (core/directory.h). Failures give nil, message, code; the codes stand in
  * core/directory.h.
  */
 #include "bind/bridge.h"
@@ -243,7 +246,7 @@ static int object_done(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     if (k->result != 0)
         return bridge_fail(L, &k->fail);
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     if (k->object.body != NULL) {
         lua_pushlstring(L, k->object.body, k->object.size);
         lua_setfield(L, -2, "body");
@@ -254,6 +257,8 @@ static int object_done(lua_State *L, int status, lua_KContext ctx)
     lua_setfield(L, -2, "size");
     lua_pushinteger(L, k->object.modified);
     lua_setfield(L, -2, "last_modified");
+    lua_pushinteger(L, k->object.changed);
+    lua_setfield(L, -2, "changed");
     push_metadata(L, &k->object.meta);
     lua_setfield(L, -2, "metadata");
     /* Large bodies should not wait for the collector. */
@@ -384,13 +389,15 @@ static const struct bridge_type page_type = {"bucket:list", sizeof(struct page_o
 
 static void push_entry(lua_State *L, const struct directory_entry *entry)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, entry->key);
     lua_setfield(L, -2, "key");
     lua_pushinteger(L, (lua_Integer)entry->size);
     lua_setfield(L, -2, "size");
     lua_pushinteger(L, entry->modified);
     lua_setfield(L, -2, "last_modified");
+    lua_pushinteger(L, entry->changed);
+    lua_setfield(L, -2, "changed");
     if (entry->etag[0] != '\0') {
         lua_pushstring(L, entry->etag);
         lua_setfield(L, -2, "etag");

@@ -43,7 +43,7 @@ static void on_change(enum watch_change kind, const char *name, void *ctx)
     struct change c = {ctx, kind, name};
 
     if (c.watcher->fn != LUA_NOREF)
-        task_start(c.watcher->tasks, push_change, &c, "watch", NULL, NULL);
+        task_start(c.watcher->tasks, push_change, &c, "watch", false, NULL, NULL);
 }
 
 static int l_close(lua_State *L)

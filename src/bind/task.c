@@ -11,6 +11,9 @@
 
 enum { HOOK_COUNT = 100000, NAME_MAX_LEN = 64 };
 
+/* Tasks are run for so long before the sockets are looked at again. */
+#define PUMP_SECONDS 0.001
+
 #define TASKS_KEY "anomalyd.tasks"
 
 /* Twice the seconds that a script has for its cleaning up after it was ended. */
@@ -24,6 +27,7 @@ struct task {
     int anchor; /* keeps co alive: a reference in the registry */
     unsigned id;
     bool ready;
+    bool urgent;
     bool cancelled;
     int nargs;          /* for the first resume; later ones carry nothing */
     struct wait *waits; /* NULL while ready or running */
@@ -44,6 +48,11 @@ struct wait {
     enum bridge_next next;
 };
 
+/* Tasks that can go on, in the order in which they became so. */
+struct line {
+    struct task *first, **last;
+};
+
 struct tasks {
     struct bridge bridge; /* first: the bridge's callback finds its tasks */
     lua_State *L;
@@ -52,7 +61,7 @@ struct tasks {
     struct pool *disk;
     struct multi *multi;
     struct timer *pump;
-    struct task *ready, **ready_last;
+    struct line urgent, ready;
     struct task *all;
     struct task *current;
     size_t count;
@@ -60,6 +69,7 @@ struct tasks {
     double slice;
     double deadline; /* of the running slice */
     bool overran;
+    char overran_at[LUA_IDSIZE + 16]; /* "scripts/routes.lua:12: " */
 };
 
 static void wait_begin(struct wait *w, enum bridge_next next);
@@ -76,26 +86,36 @@ struct tasks *tasks_of(lua_State *L)
 
 /* ---- the ready queue ---- */
 
+static void line_init(struct line *line)
+{
+    line->first = NULL;
+    line->last = &line->first;
+}
+
+static struct task *line_take(struct line *line)
+{
+    struct task *task = line->first;
+
+    if (task == NULL)
+        return NULL;
+    line->first = task->next_ready;
+    if (line->first == NULL)
+        line->last = &line->first;
+    return task;
+}
+
 static void make_ready(struct task *task)
 {
     struct tasks *tasks = task->tasks;
+    struct line *line = task->urgent ? &tasks->urgent : &tasks->ready;
 
     if (task->ready)
         return;
     task->ready = true;
     task->next_ready = NULL;
-    *tasks->ready_last = task;
-    tasks->ready_last = &task->next_ready;
+    *line->last = task;
+    line->last = &task->next_ready;
     timer_soon(tasks->pump);
-}
-
-static struct task *take_ready(struct tasks *tasks)
-{
-    struct task *list = tasks->ready;
-
-    tasks->ready = NULL;
-    tasks->ready_last = &tasks->ready;
-    return list;
 }
 
 /* ---- waits ---- */
@@ -264,6 +284,17 @@ static bool is_interrupted(const struct task *task)
     return task->heeds >= 0 && poll(&p, 1, 0) > 0;
 }
 
+/* Note where it was: a script that catches the error is ended elsewhere, but this is to blame. */
+static void first_overrun(lua_State *L, struct tasks *tasks, double now)
+{
+    tasks->overran = true;
+    tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
+    snprintf(tasks->overran_at, sizeof tasks->overran_at, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
 /* The runaway guard. The first error may be caught and reported, within half a slice more; after
  * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
@@ -281,16 +312,12 @@ static void on_count(lua_State *L, lua_Debug *ar)
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     else
-        tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
-    tasks->overran = true;
-    /* In a hook the script's own function is level 0. */
-    luaL_where(L, 0);
+        first_overrun(L, tasks, now);
     if (interrupted)
-        lua_pushliteral(L, "interrupted");
+        lua_pushfstring(L, "%sinterrupted", tasks->overran_at);
     else
-        lua_pushfstring(L, "script ran too long: %d ms without waiting",
+        lua_pushfstring(L, "%sscript ran too long: %d ms without waiting", tasks->overran_at,
                         (int)(tasks->slice * 1000));
-    lua_concat(L, 2);
     lua_error(L);
 }
 
@@ -387,24 +414,30 @@ static void run(struct task *task)
     task_over(task, status != LUA_OK);
 }
 
+/* Urgent tasks first; the others for a while. What is left goes on when the loop has looked at its
+ * sockets, so that a request does not wait behind a crowd of tasks that became ready together. */
 static void pump(void *ctx)
 {
     struct tasks *tasks = ctx;
-    struct task *task = take_ready(tasks);
+    double until = loop_now() + PUMP_SECONDS;
+    struct task *task;
 
-    while (task != NULL) {
-        struct task *next = task->next_ready;
-
+    do {
+        task = line_take(&tasks->urgent);
+        if (task == NULL)
+            task = line_take(&tasks->ready);
+        if (task == NULL)
+            return;
         task->ready = false;
         run(task);
-        task = next;
-    }
+    } while (loop_now() < until);
+    timer_start(tasks->pump, 0);
 }
 
 /* ---- starting ---- */
 
-struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char *name,
-                        task_end end, void *ctx)
+static struct task *spawn(lua_State *L, struct tasks *tasks, int nargs, const char *name,
+                          bool urgent, task_end end, void *ctx)
 {
     struct task *task;
     lua_State *co;
@@ -426,6 +459,7 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
     task->nargs = nargs;
     task->anchor = anchor;
     task->id = ++tasks->last_id;
+    task->urgent = urgent;
     task->heeds = -1;
     task->born = loop_now();
     task->end = end;
@@ -440,11 +474,18 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
     return task;
 }
 
+struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char *name,
+                        task_end end, void *ctx)
+{
+    return spawn(L, tasks, nargs, name, false, end, ctx);
+}
+
 struct start {
     struct tasks *tasks;
     int (*push)(lua_State *L, void *arg);
     void *arg;
     const char *name;
+    bool urgent;
     task_end end;
     void *ctx;
 };
@@ -454,14 +495,14 @@ static int l_start(lua_State *L)
     struct start *s = lua_touserdata(L, 1);
     int nargs = s->push(L, s->arg);
 
-    task_spawn(L, s->tasks, nargs, s->name, s->end, s->ctx);
+    spawn(L, s->tasks, nargs, s->name, s->urgent, s->end, s->ctx);
     return 0;
 }
 
 int task_start(struct tasks *tasks, int (*push)(lua_State *L, void *arg), void *arg,
-               const char *name, task_end end, void *ctx)
+               const char *name, bool urgent, task_end end, void *ctx)
 {
-    struct start s = {tasks, push, arg, name, end, ctx};
+    struct start s = {tasks, push, arg, name, urgent, end, ctx};
     lua_State *L = tasks->L;
 
     lua_pushcfunction(L, l_start);
@@ -489,7 +530,8 @@ struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, stru
     tasks->pool = pool;
     tasks->disk = disk;
     tasks->multi = multi;
-    tasks->ready_last = &tasks->ready;
+    line_init(&tasks->urgent);
+    line_init(&tasks->ready);
     tasks->slice = 0.2;
     tasks->pump = timer_new(loop, pump, tasks);
     if (tasks->pump == NULL) {

@@ -21,8 +21,9 @@
 struct task;
 struct tasks;
 
-/* The scheduler of a lua_State; `pool` computes, `disk` waits for the disk. Puts the bridge into its registry. Must be made before any
- * coroutine, which inherit its hook. NULL when memory is short. */
+/* The scheduler of a lua_State; `pool` computes, `disk` waits for the disk. Puts the bridge into
+ * its registry. Must be made before any coroutine, which inherit its hook. NULL when memory is
+ * short. */
 struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
                         struct multi *multi);
 
@@ -46,9 +47,10 @@ struct task *task_spawn(lua_State *L, struct tasks *tasks, int nargs, const char
                         task_end end, void *ctx);
 
 /* The same from C: calls `push(L, arg)`, which pushes the function and returns the number of
- * arguments above it, protected. 0, or -1 with the reason logged. */
+ * arguments above it, protected. An urgent task goes before all others whenever it can go on: for
+ * what somebody waits for and is short. 0, or -1 with the reason logged. */
 int task_start(struct tasks *tasks, int (*push)(lua_State *L, void *arg), void *arg,
-               const char *name, task_end end, void *ctx);
+               const char *name, bool urgent, task_end end, void *ctx);
 
 /* The task that runs now, or NULL. */
 struct task *task_current(struct tasks *tasks);

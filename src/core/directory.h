@@ -34,6 +34,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum { DIRECTORY_PAGE_MAX = 1000 };
 
@@ -60,15 +61,21 @@ const char *directory_name(const struct directory *d);
 const char *directory_path(const struct directory *d);
 bool directory_is_read_only(const struct directory *d);
 
-/* Can objects be written? 0, or -1 with the reason and the remedy. Tries it with a file in
- * `.anomalyd/tmp`. */
+/* Is the folder still the one that was opened, and can objects be written? 0, or -1 with the reason
+ * and the remedy. Tries it with a file in `.anomalyd/tmp`. */
 int directory_writable(struct directory *d, struct fail *fail);
+
+/* When the file last changed in any way, by the file system's clock: it moves with the content and
+ * also when another file takes the name, whatever times that file brings along. Two looks at a key
+ * that give the same `changed` and size saw the same content. */
+int64_t directory_changed(const struct stat *st);
 
 struct directory_object {
     char *body; /* NULL from directory_head */
     size_t size;
     directory_etag etag;
     int64_t modified; /* seconds since 1970 */
+    int64_t changed;  /* nanoseconds since 1970: see directory_changed */
     struct directory_meta meta;
 };
 
@@ -96,6 +103,7 @@ struct directory_put {
     /* results */
     struct fail failure; /* code is NULL when it is done; set before the call: it is left out */
     directory_etag etag;
+    int64_t changed;
 };
 
 /* Write one object. 0, or -1 with `put->failure`. With `if_match` a missing object is "NoSuchKey",
@@ -116,6 +124,7 @@ struct directory_entry {
     char *key;
     uint64_t size;
     int64_t modified;
+    int64_t changed;
     directory_etag etag; /* empty when it is not known without reading the file */
 };
 

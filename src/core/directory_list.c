@@ -278,6 +278,7 @@ static int add_entry(struct directory_list *list, struct filler *f, const struct
         return 0;
     entry->size = (uint64_t)st.st_size;
     entry->modified = st.st_mtim.tv_sec;
+    entry->changed = directory_changed(&st);
     if (!etag_cache_get(list->d->etags, &st, entry->etag))
         entry->etag[0] = '\0';
     strcpy(list->path + level->path_len, name);

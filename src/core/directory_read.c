@@ -11,6 +11,11 @@
 
 enum { CHUNK = 256 * 1024, TRIES = 6 };
 
+int64_t directory_changed(const struct stat *st)
+{
+    return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}
+
 static int no_such_key(const struct directory_key *key, struct fail *fail)
 {
     return fail_set(fail, "NoSuchKey", "there is no object \"%.300s\"", key->text);
@@ -268,6 +273,7 @@ static int read_once(struct directory *d, const struct directory_key *key, bool 
     object->body = c.body;
     object->size = (size_t)c.st.st_size;
     object->modified = c.st.st_mtim.tv_sec;
+    object->changed = directory_changed(&c.st);
     memcpy(object->etag, c.etag, sizeof c.etag);
     return 0;
 }

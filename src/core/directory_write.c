@@ -236,6 +236,15 @@ static void note_meta(struct group *g, struct move *m, const struct directory_si
     directory_sidecar_fini(&both);
 }
 
+/* Under the key's lock nobody who keeps to the lock replaces it before this look. */
+static void note_changed(struct move *m)
+{
+    struct stat st;
+
+    if (fstatat(m->place->fd, m->leaf, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        m->put->changed = directory_changed(&st);
+}
+
 static void rename_into_place(struct group *g, struct move *m)
 {
     int bad = -1;
@@ -257,6 +266,7 @@ static void rename_into_place(struct group *g, struct move *m)
     m->written = false;
     m->placed = true;
     m->place->dirty = true;
+    note_changed(m);
     directory_step("renamed");
 }
 
@@ -484,12 +494,27 @@ int directory_delete(struct directory *d, const struct directory_key *key, struc
 
 /* ---- the probe ---- */
 
+/* Does the bucket's path still lead to the folder that was opened? */
+static bool still_ours(const struct directory *d)
+{
+    struct stat opened, found;
+
+    return fstat(d->root, &opened) == 0 && stat(d->path, &found) == 0 &&
+           opened.st_dev == found.st_dev && opened.st_ino == found.st_ino;
+}
+
 int directory_writable(struct directory *d, struct fail *fail)
 {
-    struct area *area = take_living(d, fail);
+    struct area *area;
     char name[NAME];
     int fd;
 
+    if (!still_ours(d))
+        return fail_set(fail, "NoSuchBucket",
+                        "the folder %.300s was removed or replaced while it was open; put it back "
+                        "or start again",
+                        d->path);
+    area = take_living(d, fail);
     if (area == NULL)
         return -1;
     fd = write_tmp(d, area, "?", 1, name);

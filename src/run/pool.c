@@ -7,9 +7,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 64 };
+enum { MAX_THREADS = 64, WORKER_NICE = 5 };
 
 /* A crew_each under way: any idle worker may take parts of it. */
 struct share {
@@ -144,10 +145,19 @@ static void run_job(struct pool *pool, struct pool_job *job)
         announce(pool);
 }
 
+/* Where the system counts it per thread (Linux), the loop's thread goes before the workers. */
+static void step_back(void)
+{
+#ifdef __linux__
+    setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + WORKER_NICE);
+#endif
+}
+
 static void *worker(void *arg)
 {
     struct pool *pool = arg;
 
+    step_back();
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         struct share *s = open_share(pool);

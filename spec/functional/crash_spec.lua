@@ -1,0 +1,170 @@
+-- Exactly once, whatever happens: the real process is killed at every step of a batch's way, two
+-- hosts work on one bucket and are killed at random, the bucket fails, and every message comes five
+-- times. What is left must always be the same.
+local daemon = require("daemon")
+local outcome = require("outcome")
+
+local STEPS = { "read", "prepared", "looked_up", "counted", "formatted", "scored", "rejected",
+  "summarized", "finished", "failed" }
+
+local function batches(n)
+  local inputs = {}
+  for i = 1, n do inputs[("b%03d"):format(i)] = outcome.rows(30 + i % 7, i) end
+  return inputs
+end
+
+local function shuffled(list)
+  for i = #list, 2, -1 do
+    local k = math.random(i)
+    list[i], list[k] = list[k], list[i]
+  end
+  return list
+end
+
+local function wait_dead(s)
+  s:wait_for(function() return not s:alive() end, "the crash")
+end
+
+local function wait_complete(s, inputs, failing)
+  s:wait_for(function() return outcome.is_complete(s.bucket, inputs, failing) end,
+    "every batch to be done", 60)
+end
+
+describe("a batch's way, cut by SIGKILL", function()
+  local s
+  after_each(function()
+    if s then s:remove() end
+    s = nil
+  end)
+
+  for _, step in ipairs(STEPS) do
+    for _, time in ipairs({ 1, 2 }) do
+      local only_once = step == "rejected" or step == "failed"
+      if not (only_once and time > 1) then
+        it(("at %s, time %d, is taken up again"):format(step, time), function()
+          local inputs = batches(6)
+          inputs.ragged = outcome.rows(31, 50) .. "2026,1,2\n"
+          inputs.hopeless = "\0\1\2"
+          local failing = { hopeless = true }
+          s = daemon.start({ env = ("ANOMALYD_CRASH_AT=%s:%d"):format(step, time) })
+          -- One first, so that there is a second group of batches.
+          s:drop("b001.csv", inputs.b001)
+          s:wait_for(function()
+            return not s:alive() or s:object("processed/b001_summary.json")
+          end, "the first batch")
+          for name, text in pairs(inputs) do s:drop(name .. ".csv", text) end
+          wait_dead(s)
+          s.env = ""
+          s:restart()
+          wait_complete(s, inputs, failing)
+          outcome.check(s.bucket, inputs, failing)
+          -- A second life finds nothing to do.
+          assert.equal(0, s:stop())
+          s:restart()
+          s:wait_for(function() return s:get("/ready") == 200 end, "the index")
+          outcome.check(s.bucket, inputs, failing)
+        end)
+      end
+    end
+  end
+
+  it("again and again, never fills the ledger", function()
+    local inputs = {}
+    s = daemon.start()
+    for life = 1, 6 do
+      for i = 1, 25 do
+        local name = ("l%d-%02d"):format(life, i)
+        inputs[name] = outcome.rows(30, life * 100 + i)
+        s:drop(name .. ".csv", inputs[name])
+      end
+      s:wait_for(function() return s:object("processed/l" .. life .. "-01_summary.json") end, "one")
+      s:kill()
+      s:restart()
+    end
+    wait_complete(s, inputs)
+    outcome.check(s.bucket, inputs)
+  end)
+
+  it("between its count and a replacement of the input, counts both and shows the newer", function()
+    s = daemon.start({ env = "ANOMALYD_CRASH_AT=counted" })
+    local old, new = outcome.rows(30, 1), outcome.rows(35, 2)
+    s:drop("a.csv", old)
+    wait_dead(s)
+    s:drop("a.csv", new)
+    s.env = ""
+    s:restart()
+    wait_complete(s, { a = new })
+    assert.equal(35, s:summary("a").total_rows)
+    outcome.check_baseline(s.bucket, { old, new })
+  end)
+end)
+
+describe("a failure record", function()
+  it("goes when a later content of the batch is scored", function()
+    local s = daemon.start()
+    finally(function() s:remove() end)
+    s:drop("a.csv", "\0\1\2")
+    s:wait_for(function() return s:object("failed/a.csv_error.json") end, "the record")
+    local good = outcome.rows(30, 1)
+    s:drop("a.csv", good)
+    wait_complete(s, { a = good })
+    s:wait_for(function() return not s:object("failed/a.csv_error.json") end, "its removal")
+  end)
+end)
+
+describe("two hosts on one bucket", function()
+  local a, b
+  after_each(function()
+    if b then b:remove() end
+    if a then a:remove() end
+    a, b = nil, nil
+  end)
+
+  it("under load and killed at random, do every batch once", function()
+    math.randomseed(7)
+    a = daemon.start({ args = "--reconcile-seconds 1" })
+    b = daemon.start({ args = "--reconcile-seconds 1", bucket = a.bucket })
+    local inputs = batches(80)
+    local n = 0
+    for name, text in pairs(inputs) do
+      a:drop(name .. ".csv", text)
+      n = n + 1
+      if n % 12 == 0 then
+        local victim = math.random(2) == 1 and a or b
+        victim:kill()
+        victim:restart()
+      end
+    end
+    wait_complete(a, inputs)
+    outcome.check(a.bucket, inputs)
+  end)
+
+  it("do every batch once when the bucket fails and loses answers", function()
+    local env = "ANOMALYD_FAULTS=0.2"
+    a = daemon.start({ args = "--reconcile-seconds 1", env = env })
+    b = daemon.start({ args = "--reconcile-seconds 1", bucket = a.bucket, env = env })
+    local inputs = batches(40)
+    for name, text in pairs(inputs) do a:drop(name .. ".csv", text) end
+    wait_complete(a, inputs)
+    outcome.check(a.bucket, inputs)
+  end)
+
+  it("do every batch once when each message comes five times in any order", function()
+    math.randomseed(11)
+    a = daemon.start({ args = "--insecure-sns" })
+    b = daemon.start({ args = "--insecure-sns", bucket = a.bucket })
+    local inputs, messages = batches(40), {}
+    for name, text in pairs(inputs) do
+      a:drop(name .. ".csv", text)
+      local message = outcome.event("bucket", "raw/" .. name .. ".csv")
+      for _ = 1, 5 do messages[#messages + 1] = message end
+    end
+    for _, message in ipairs(shuffled(messages)) do
+      local host = math.random(2) == 1 and a or b
+      local status, body = host:post("/notify", message, { ["content-type"] = "text/plain" })
+      assert.equal(200, status, tostring(body and body.detail))
+    end
+    wait_complete(a, inputs)
+    outcome.check(a.bucket, inputs)
+  end)
+end)
