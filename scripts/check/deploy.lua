@@ -60,8 +60,7 @@ local function needed()
   local rights, actions, listed = {}, {}, {}
   for verb in read("lua/s3.lua"):gmatch('verb = "([%w_]+)"') do
     if VERBS[verb] then actions[VERBS[verb]] = true
-    else complain("lua/s3.lua", "verb %s: say in scripts/check/deploy.lua what right it needs", verb)
-    end
+    else complain("lua/s3.lua", "verb %s: say in scripts/check/deploy.lua what it needs", verb) end
   end
   local prefixes = { "state/" }
   for prefix in read("lua/keys.lua"):match("local keys = (%b{})"):gmatch('= "(%w+/)"') do
@@ -75,8 +74,8 @@ local function needed()
   end
   for place in pairs(deleted()) do rights["s3:DeleteObject " .. place] = true end
   if actions["s3:ListBucket"] then rights["s3:ListBucket "] = true end
-  for name in (read("lua/history.lua") .. read("lua/reconcile.lua")):gmatch("%f[%w]keys%.(%l+)%f[%W]")
-  do
+  local listing = read("lua/history.lua") .. read("lua/reconcile.lua")
+  for name in listing:gmatch("%f[%w]keys%.(%l+)%f[%W]") do
     local prefix = read("lua/keys.lua"):match("%f[%w]" .. name .. ' = "(%w+/)"')
     if prefix then listed[prefix .. "*"] = true end
   end
@@ -157,7 +156,8 @@ local function check_cfn_names(text, embedded)
   local plain = text:gsub(embedded:gsub("%p", "%%%0"), "")
   local function check(name)
     local base = name:match("^%w+")
-    if not names[base] and not name:find("^AWS::") then complain(CFN, "%s is not declared", name) end
+    local known = names[base] or name:find("^AWS::")
+    if not known then complain(CFN, "%s is not declared", name) end
   end
   for name in plain:gmatch("!Ref ([%w:]+)") do check(name) end
   for name in plain:gmatch("!GetAtt ([%w.]+)") do check(name) end
