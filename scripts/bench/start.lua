@@ -1,8 +1,9 @@
 -- bench: the service's start and its memory at rest, on an empty directory bucket (`make bench`).
 --
--- From the call of the program to the first answer of /health: the processor's time that the service
--- took (other programs change it least) and the clock on the wall; the least and the median of several starts. Memory is what the kernel counts as resident, then without what
--- is shared with other programs (libraries), a second after the first answers of every route.
+-- From the call of the program to the first answer of /health: the processor's time that the
+-- service took (other programs change it least) and the clock on the wall; the least and the median
+-- of several starts. Memory is what the kernel counts as resident, then without what is shared with
+-- other programs (libraries), a second after the first answers of every route.
 local socket = require("socket")
 
 local build = os.getenv("ANOMALYD_BUILD") or "build"
