@@ -36,6 +36,42 @@ local CASES = {
   { "a tab", CFN, "  Topic:", "\tTopic:", "a tab" },
 }
 
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+describe("the instance's subscribe script", function()
+  it("asks IMDSv2 for the address and subscribes it to each topic", function()
+    local dir = output("mktemp -d"):gsub("%s+$", "")
+    local cleanup <close> = setmetatable({}, { -- luacheck: ignore
+      __close = function() os.execute("rm -rf " .. dir) end })
+    local file = assert(io.open(INIT))
+    local script = file:read("a"):match("anomalyd%-subscribe\n.-content: |\n(.-)\n  %- ")
+    file:close()
+    write(dir .. "/script", (("\n" .. script .. "\n"):gsub("\n      ", "\n")))
+    write(dir .. "/curl", [[#!/bin/sh
+case "$*" in
+"-sf -m 5 -X PUT -H X-aws-ec2-metadata-token-ttl-seconds: 60 "*/latest/api/token)
+    echo TOKEN ;;
+"-sf -m 5 -H X-aws-ec2-metadata-token: TOKEN http://169.254.169.254/latest/meta-data/public-ipv4")
+    echo 203.0.113.9 ;;
+*) exit 22 ;;
+esac
+]])
+    write(dir .. "/anomalyd", "#!/bin/sh\necho \"$@\" >>" .. dir .. "/calls\n")
+    os.execute(("chmod +x %s/curl %s/anomalyd"):format(dir, dir))
+    local text, ok = output(("env PATH=%s:$PATH SNS_TOPIC_ARNS=arn:a,arn:b ANOMALYD_PORT=8000 "
+      .. "sh %s/script"):format(dir, dir))
+    assert.is_true(ok, text)
+    file = assert(io.open(dir .. "/calls"))
+    assert.equal("subscribe --topic arn:a --endpoint http://203.0.113.9:8000/notify\n"
+      .. "subscribe --topic arn:b --endpoint http://203.0.113.9:8000/notify\n", file:read("a"))
+    file:close()
+  end)
+end)
+
 describe("the check of the templates", function()
   local root
   setup(function() root = output("mktemp -d"):gsub("%s+$", "") end)
