@@ -61,6 +61,7 @@ FUZZERS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))
 BOOTSTRAP ?= scripts/bootstrap.sh
 NEEDS_check := run test check
 NEEDS_lint := check
+NEEDS_model := check
 NEEDS_fmt := check
 NEEDS_asan := run test check
 NEEDS_fuzz := run check
@@ -188,8 +189,10 @@ deb: ## build a Debian package in build/deb (with dpkg-deb; lintian and a try-ou
 package-check: ## install, upgrade and remove the package in an empty Debian 12 (as root)
 	$(Q)scripts/check/package.sh
 
-bench: all ## time the parts: parsing, formatting, the forest (beside scikit-learn, where it is)
-	$(Q)for script in scripts/bench/*.lua; do $(LUA_HERE) $$script quick || exit 1; done
+bench: all ## time the parts (the forest beside scikit-learn, where it is), and a burst of files
+	$(Q)for script in $(filter-out %/burst.lua,$(wildcard scripts/bench/*.lua)); do \
+	    $(LUA_HERE) $$script quick || exit 1; done
+	$(Q)$(BUILD)/anomalyd -l scripts/bench/burst.lua
 
 # ---- testing it ---------------------------------------------------------------------------------
 
@@ -244,13 +247,14 @@ CLANG ?= clang-19
 CLANG_FORMAT ?= clang-format-19
 CLANG_TIDY ?= clang-tidy-19
 C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] spec/support/*.[ch] spec/fuzz/*.[ch])
-CHECKS := layers deploy format luacheck cppcheck tidy warnings-gcc warnings-clang asan short-fuzz
+CHECKS := layers deploy format luacheck cppcheck tidy warnings-gcc warnings-clang model asan \
+          short-fuzz
 
 # Taken out because they were wrong about this code; clang-tidy and the sanitizers look for the same.
 CPPCHECK_OFF := missingIncludeSystem normalCheckLevelMaxBranches uninitvar shiftNegativeLHS memleak \
                 arrayIndexThenCheck
 
-.PHONY: deploy format luacheck cppcheck tidy warnings-gcc warnings-clang short-fuzz
+.PHONY: deploy format luacheck cppcheck tidy warnings-gcc warnings-clang short-fuzz model
 check: | bootstrap ## every check: layers, format, linters, warnings as errors, sanitizers, fuzzers
 	@failed=; for step in $(CHECKS); do \
 	    if $(MAKE) BOOTSTRAP=: $$step; then echo "check: $$step passed"; \
@@ -289,6 +293,8 @@ warnings-gcc:
 	$(Q)$(MAKE) BUILD=$(BUILD)/warnings-gcc CC=gcc WERROR=1 all spec-programs
 warnings-clang:
 	$(Q)$(MAKE) BUILD=$(BUILD)/warnings-clang CC=$(CLANG) WERROR=1 all spec-programs
+model: | bootstrap ## search the model of the protocol with spin, and find its planted defects
+	$(Q)CC='$(CC)' spec/model/check.sh $(BUILD)
 short-fuzz:
 	$(Q)$(MAKE) FUZZ_SECONDS=5 fuzz
 

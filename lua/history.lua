@@ -199,7 +199,8 @@ local function rows_of(state, name)
   if batch.anomalies > 0 then
     local text = kept and kept.text
     if not text then
-      local found = context.store:get(keys.scored(name))
+      local found, _, code = context.store:get(keys.scored(name))
+      if not found and code ~= "NoSuchKey" then return rows end
       text = found and found.body
     end
     if not text then return rows end

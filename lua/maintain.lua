@@ -14,10 +14,12 @@ local LOOK_SECONDS = 2
 
 local function say(text, ...) io.stdout:write(text:format(...), "\n") end
 
---- Open the bucket and build a generation on it. @return generation, context; or nothing after fail
-local function open(given, fail, read_only)
-  host.log_setup({ stderr = true, level = given.log_level == "info" and "warning"
-    or given.log_level })
+--- Open the bucket and build a generation on it.
+-- @param quiet the level of what is logged when nothing was asked for; nil: warning
+-- @return generation, context; or nothing after fail
+local function open(given, fail, read_only, quiet)
+  host.log_setup({ stderr = true,
+    level = given.sources.log_level == "default" and (quiet or "warning") or given.log_level })
   host.configure({ workers = given.workers, slice = 10 })
   if not given.bucket then
     return fail(2, "no bucket: set BUCKET_NAME or --bucket to an S3 bucket's name or a directory")
@@ -60,7 +62,7 @@ local SAID = { done = "scored", duplicate = "was scored already, nothing to do" 
 
 --- anomalyd redrive KEY
 function maintain.redrive(given, fail)
-  local built, context = open(given, fail)
+  local built, context = open(given, fail, false, "critical")
   if not built then return end
   local keys = built.require("keys")
   local key = input_key(keys, given.key)

@@ -1,7 +1,9 @@
 --- notify: POST /notify: believe the message (sns_flow), queue the batches it names, answer.
 --
 -- 200 is said when every record that concerns this bucket is in the queue; 503 when there is no
--- room or the service is starting or stopping, so that SNS tries again.
+-- room for all of them or the service is stopping, so that SNS tries again. While the index of
+-- summaries is still being built batches are taken already: then the bucket itself is asked whether
+-- one is done. Removed objects, other buckets and our own outputs are none of our batches.
 local context = require("context")
 local host = require("host")
 local http = require("http")

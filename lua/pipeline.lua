@@ -32,24 +32,6 @@ local NO_SUCH_KEY_CAN_BE = { InvalidKey = true, KeyTooLongError = true }
 local RECORD = { "source_key", "source_etag", "source_changed", "reason",
   "code", "line", "failed_at", "request_id" }
 
---- Write the record of a batch that can never be scored.
-local function give_up(item, context, etag, message, code, line)
-  local key = keys.failure(keys.name(item.key))
-  local record = json.object(RECORD, { source_key = item.key, source_etag = etag, reason = message,
-    source_changed = item.changed, code = code, line = line,
-    failed_at = context.utc(), request_id = item.request_id })
-  local put, why, why_code = context.store:put(key, json.encode(record, { indent = 2 }),
-    { content_type = "application/json" })
-  -- A key that the bucket cannot hold has no record either; trying again would not change that.
-  if not put and not NO_SUCH_KEY_CAN_BE[why_code] then return nil, why, why_code end
-  steps.at("failed")
-  context.log("error", "batch failed", { key = item.key, reason = message, code = code,
-    line = line, record = put and key or "none", request_id = item.request_id })
-  context.metrics.count("anomalyd_batches_total", { result = "failed" })
-  context.history.failed(item.key, { etag = etag, changed = item.changed })
-  return "failed", message
-end
-
 -- ---- how a batch stands ----
 
 --- Is the input still this content? @return true, false; or nil, message, code
@@ -85,6 +67,34 @@ local function quick_look(item, context, etag)
   local known, complete = context.history.find(item.key)
   if not known then return complete and { kind = "open" } or nil end
   if known.etag == etag then return { kind = "duplicate" } end
+end
+
+--- Write the record of a batch that can never be scored.
+-- One that was scored before, under another policy, keeps its result.
+local function give_up(item, context, etag, message, code, line)
+  -- A key that the bucket cannot hold has no summary and no record; trying again changes nothing.
+  local impossible = NO_SUCH_KEY_CAN_BE[code]
+  if not impossible then
+    local standing, trouble, trouble_code = look(item, context, keys.name(item.key), etag, false)
+    if not standing then return nil, trouble, trouble_code end
+    if standing.kind == "duplicate" then
+      context.history.add(item.key, standing.summary)
+      return "duplicate"
+    end
+  end
+  local key = keys.failure(keys.name(item.key))
+  local record = json.object(RECORD, { source_key = item.key, source_etag = etag, reason = message,
+    source_changed = item.changed, code = code, line = line,
+    failed_at = context.utc(), request_id = item.request_id })
+  local put, why, why_code = context.store:put(key, json.encode(record, { indent = 2 }),
+    { content_type = "application/json" })
+  if not put and not impossible then return nil, why, why_code end
+  steps.at("failed")
+  context.log("error", "batch failed", { key = item.key, reason = message, code = code,
+    line = line, record = put and key or "none", request_id = item.request_id })
+  context.metrics.count("anomalyd_batches_total", { result = "failed" })
+  context.history.failed(item.key, { etag = etag, changed = item.changed })
+  return "failed", message
 end
 
 -- ---- the writes ----

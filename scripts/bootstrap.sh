@@ -11,7 +11,7 @@ set -eu
 RUN='gcc libc6-dev make pkgconf|pkg-config lua5.4 liblua5.4-dev lua-cjson libevent-dev
      libcurl4-openssl-dev|libcurl4-gnutls-dev libssl-dev libexpat1-dev libedit-dev'
 TEST='lua-busted lua-socket gzip openssl'
-CHECK='clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19 cppcheck lua-check
+CHECK='clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19 cppcheck lua-check spin
        radosgw ceph-mon ceph-osd ceph-common'
 
 DEB='dpkg-dev'
