@@ -57,6 +57,7 @@ local function allowed_calls(unit)
     for group in line:gmatch("@[%w-]+") do
       for call in pairs(expand(found, group, {})) do allowed[call] = not minus end
     end
+    for call in (" " .. line:gsub("^~", "")):gmatch("%s([%w_]+)") do allowed[call] = not minus end
   end
   return allowed
 end
