@@ -202,8 +202,9 @@ local function round(bucket)
   write(dir .. "/stop", "now")
   local after = get(url .. "/metrics")
   local cpu, peak = usage(pid)
-  local result = { seconds = seconds, rate = FILES / seconds, refused = refused, cpu = cpu - cpu_before, peak = peak,
-    count = temperature_count(url) - count_before, requests = {} }
+  local result = { seconds = seconds, rate = FILES / seconds, refused = refused,
+    cpu = cpu - cpu_before, peak = peak, count = temperature_count(url) - count_before,
+    requests = {} }
   for _, operation in ipairs({ "get", "put", "head", "delete", "list" }) do
     local pattern = 'operation="' .. operation .. '"'
     result.requests[operation] = counter(after, "anomalyd_store_requests_total", pattern) -
@@ -225,8 +226,9 @@ local function report(number, r)
     total = total + n
     if n > 0 then parts[#parts + 1] = ("%d %s"):format(n, operation) end
   end
-  print(("%-10s %9.0f %10.2f %14s %12s %9d %8d %7.2f %7.0f  %s"):format("round " .. number, r.rate, r.seconds,
-    r.worst or "?", r.middle or "?", total, r.count, r.cpu, r.peak, table.concat(parts, ", ")))
+  print(("%-10s %9.0f %10.2f %14s %12s %9d %8d %7.2f %7.0f  %s"):format("round " .. number,
+    r.rate, r.seconds, r.worst or "?", r.middle or "?", total, r.count, r.cpu, r.peak,
+    table.concat(parts, ", ")))
 end
 
 if arg[1] == "--probe" then

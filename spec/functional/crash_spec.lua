@@ -23,6 +23,7 @@ end
 
 local function wait_dead(s)
   s:wait_for(function() return not s:alive() end, "the crash")
+  s:kill() -- what is left to wait for is its exit code
 end
 
 local function wait_complete(s, inputs, failing)

@@ -64,7 +64,9 @@ describe("history", function()
   after_each(function() context.store, context.log = nil, nil end)
 
   it("reads each summary once, and answers without the bucket", function()
-    for i = 1, 30 do store.set(("processed/b%02d_summary.json"):format(i), text_of("2026-" .. i, 1)) end
+    for i = 1, 30 do
+      store.set(("processed/b%02d_summary.json"):format(i), text_of("2026-" .. i, 1))
+    end
     local state = history.new()
     assert.is_true(history.refresh(state))
     local gets = store.gets
@@ -125,7 +127,9 @@ describe("history", function()
   end)
 
   it("stays bounded, keeps the sums and knows what it does not know", function()
-    for i = 1, 40 do store.set(("processed/b%02d_summary.json"):format(i), text_of("2026-" .. i)) end
+    for i = 1, 40 do
+      store.set(("processed/b%02d_summary.json"):format(i), text_of("2026-" .. i))
+    end
     local state = history.new(20)
     history.refresh(state)
     assert.is_true(state.n <= 20)

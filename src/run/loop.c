@@ -109,6 +109,8 @@ void timer_start(struct timer *t, double seconds)
         seconds = 1e9;
     tv.tv_sec = (time_t)seconds;
     tv.tv_usec = (suseconds_t)((seconds - (double)tv.tv_sec) * 1e6);
+    /* From now, and not from when the loop last looked at the clock. */
+    event_base_update_cache_time(event_get_base(t->event));
     event_add(t->event, &tv);
 }
 
