@@ -69,9 +69,11 @@ NEEDS_test := run test
 NEEDS_run := run
 NEEDS_bench := run test
 NEEDS_produce := run
+NEEDS_deb := run deb
+NEEDS_package-check := run deb
 GROUPS := $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
-.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install clean help \
+.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install deb package-check clean help \
         spec-programs bootstrap fresh FORCE
 all: so $(PROGRAM) ## build build/anomalyd and the Lua modules in build/lua/ (the default)
 	@:
@@ -168,6 +170,24 @@ install: all ## install below PREFIX (/usr/local), DESTDIR before it
 	    if [ -e "$$to" ] && ! cmp -s "$$file" "$$to"; then \
 	        echo "$$to was edited: the new one is $$to.new"; to=$$to.new; fi; \
 	    install -D -m 644 "$$file" "$$to" || exit 1; done
+	@to='$(DESTDIR)$(SYSCONFDIR)/anomalyd/env'; \
+	    [ -e "$$to" ] || install -D -m 640 scripts/deploy/env "$$to"
+	install -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' scripts/deploy/anomalyd.1
+	install -D -m 644 scripts/deploy/anomalyd.bash-completion \
+	    '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/anomalyd'
+	@install -d '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	sed 's,/usr/bin/anomalyd,$(PREFIX)/bin/anomalyd,; s,-/etc/anomalyd,-$(SYSCONFDIR)/anomalyd,' \
+	    scripts/deploy/anomalyd.service >'$(DESTDIR)$(PREFIX)/lib/systemd/system/anomalyd.service'
+
+# A build of its own: the paths of /usr are compiled in.
+deb: ## build a Debian package in build/deb (with dpkg-deb; lintian and a try-out: make package-check)
+	$(Q)rm -rf $(BUILD)/deb/root
+	$(Q)$(MAKE) BUILD=$(BUILD)/deb/build VERSION='$(VERSION)' PREFIX=/usr \
+	    CFLAGS='-g -ffile-prefix-map=$(CURDIR)=.' DESTDIR='$(abspath $(BUILD))/deb/root' install
+	$(Q)scripts/deploy/deb.sh '$(BUILD)/deb/root' '$(VERSION)' '$(BUILD)/deb'
+
+package-check: ## install, upgrade and remove the package in an empty Debian 12 (as root)
+	$(Q)scripts/check/package.sh
 
 bench: all ## time the parts (the forest beside scikit-learn, where it is), and a burst of files
 	$(Q)for script in $(filter-out %/burst.lua,$(wildcard scripts/bench/*.lua)); do \

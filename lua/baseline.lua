@@ -21,17 +21,25 @@ local function read_channel(value)
   if not finite(count) or count < 0 then count = 0 end
   if finite(value.mean) and finite(value.M2) and value.M2 >= 0 then
     local std = count < 2 and 0.0 or math.sqrt(value.M2 / count)
-    return { count = count, mean = value.mean + 0.0, M2 = value.M2 + 0.0, std = std }
+    return { count = count, mean = value.mean * 1.0, M2 = value.M2 * 1.0, std = std }
   end
   return { count = count, mean = 0.0, M2 = 0.0, std = 0.0, poisoned = true }
+end
+
+--- The value of a JSON text in which Python's words for what is no number stand for null. Asked
+-- only of a text that is no JSON as it is, so that a name which holds such a word is kept.
+local function decode(text)
+  local value, message = json.decode(text)
+  if not message then return value end
+  local readable = text:gsub("(:%s*)%-?NaN", "%1null"):gsub("(:%s*)%-?Infinity", "%1null")
+  return json.decode(readable)
 end
 
 --- Read state/baseline.json.
 -- @return baseline; or nil, message, "BadBaseline"
 function baseline.parse(text)
-  local readable = text:gsub("([:,%[]%s*)%-?NaN", "%1null"):gsub("([:,%[]%s*)%-?Infinity", "%1null")
-  local value, message = json.decode(readable)
-  if type(value) ~= "table" or value[1] ~= nil then
+  local value, message = decode(text)
+  if type(value) ~= "table" or json.is_array(value) then
     return nil, "the baseline is no JSON object: " .. (message or "it is something else"),
       "BadBaseline"
   end
@@ -56,7 +64,8 @@ function baseline.format(object)
   for i, name in ipairs(object.order) do
     local c = object.channels[name]
     names[i] = name
-    local function known(x) return c.poisoned and json.null or x + 0.0 end
+    -- x + 0.0 would lose the sign of -0.0
+    local function known(x) return c.poisoned and json.null or x * 1.0 end
     value[name] = json.object({ "count", "mean", "M2", "std" },
       { count = c.count, mean = known(c.mean), M2 = known(c.M2), std = known(c.std) })
   end

@@ -40,6 +40,8 @@ function commands.redrive(given) require("maintain").redrive(given, fail) end
 function commands.reconcile(given) require("maintain").reconcile(given, fail) end
 function commands.rebuild(given) require("maintain").rebuild(given, fail) end
 function commands.check(given) require("check").run(given, fail) end
+function commands.config(given) require("config").run(given, fail) end
+function commands.subscribe(given) require("subscribe").run(given, fail) end
 function commands.repl(given) require("repl_client").run(given, fail) end
 
 local given, message = options.parse({ ... }, os.getenv)

@@ -7,6 +7,20 @@ local complete = {}
 local DEEPEST = 10
 local MOST = 500
 
+--- The methods behind an `__index` that is a function written in C: it keeps them in its upvalues,
+-- or in the registry under the name of its type. It is not called.
+local function c_methods(metatable, index)
+  local name = rawget(metatable, "__name")
+  local kept = type(name) == "string" and debug.getregistry()[name .. ".methods"]
+  if type(kept) == "table" then return kept end
+  if debug.getinfo(index, "S").what ~= "C" then return nil end
+  for i = 1, 255 do
+    local there, value = debug.getupvalue(index, i)
+    if not there then return nil end
+    if type(value) == "table" then return value end
+  end
+end
+
 --- The table or userdata's own and inherited tables, nearest first.
 local function layers(value)
   local list, seen = {}, {}
@@ -18,10 +32,22 @@ local function layers(value)
     end
     local metatable = debug.getmetatable(value)
     local index = type(metatable) == "table" and rawget(metatable, "__index")
+    if type(index) == "function" then index = c_methods(metatable, index) end
     if type(index) ~= "table" then break end
     value = index
   end
   return list
+end
+
+--- The names of a value's methods, as a set; without a metamethod.
+function complete.methods(value)
+  local found = {}
+  for _, layer in ipairs(layers(value)) do
+    for name, field in next, layer do
+      if type(field) == "function" then found[name] = true end
+    end
+  end
+  return found
 end
 
 --- value[name] without a metamethod; nil when it would need one.

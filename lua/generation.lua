@@ -57,8 +57,9 @@ local LOADING = {}
 -- @param number the generation's number
 -- @param dirs list of {path =, label =}, searched in order
 -- @param print_line function(text): where print() goes
+-- @param pause function() or nil: called before a module is run, to let others work
 -- @return {number, env, loaded, require, seen = {path = mark of what was read, or false}}
-function generation.new(number, dirs, print_line)
+function generation.new(number, dirs, print_line, pause)
   local self = { number = number, loaded = {}, seen = {} }
   local env = { generation = number }
 
@@ -79,6 +80,7 @@ function generation.new(number, dirs, print_line)
     local _ <close> = setmetatable({}, { __close = function()
       if self.loaded[name] == LOADING then self.loaded[name] = nil end
     end })
+    if pause then pause() end
     local value = fn(name)
     if value == nil then value = true end
     self.loaded[name] = value
@@ -109,11 +111,14 @@ end
 function generation.tidy(text)
   local lines = {}
   for line in text:gmatch("[^\n]+") do
-    local noise = line:find("lua/generation.lua:", 1, true) or line:find("lua/boot.lua:", 1, true)
+    local noise = line:find("lua/generation.lua:", 1, true)
+      or line:find("lua/scripts_dir.lua:", 1, true) or line:find("lua/boot.lua:", 1, true)
+      or line:find("[C]: in function 'error'", 1, true)
       or line:find("[C]: in function 'xpcall'", 1, true)
       or line:find("[C]: in function 'require'", 1, true)
     if not (noise and line:find("^\t")) then lines[#lines + 1] = line end
   end
+  if lines[#lines] == "stack traceback:" then lines[#lines] = nil end
   return table.concat(lines, "\n")
 end
 

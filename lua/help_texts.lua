@@ -103,6 +103,8 @@ host.on_signal(fn): fn(name) for SIGTERM, SIGINT and SIGHUP; replaces the servic
   ["host.is_terminal"] = [=[host.is_terminal(0 | 1 | 2) -> boolean]=],
   ["host.pid"] = [=[host.pid() -> number of the process]=],
   ["host.uid"] = [=[host.uid() -> number of the user it runs as]=],
+  ["host.notify"] = [=[
+host.notify{ready, reloading, stopping, status, extend} -> whether a service manager listens]=],
   ["host.make_directory"] = [=[host.make_directory(path) -> true | nil, message]=],
 
   http = [=[http: one request, one answer; waits]=],

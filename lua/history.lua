@@ -23,6 +23,7 @@ local history = {}
 local MOST_RECENT, FILES, READERS = 5, 10, 16
 local MOST = 250000      -- batches in the index
 local CHUNK = 1000       -- steps of a long loop between two pauses for others
+local MOST_SCORED = 1073741824 -- a scored file may be longer than the longest input
 local KEPT_TEXT = 1048576 -- scored text kept for its flagged rows, at most so long
 local MOST_SUMMARY = 16 * 1024 * 1024
 
@@ -202,8 +203,14 @@ local function rows_of(state, name)
       if not found and code ~= "NoSuchKey" then return rows end
       text = found and found.body
     end
-    local frame = text and csv.parse(text, { text_only = true })
-    if frame then rows = context.flagged_rows(frame, keys.scored(name)) end
+    if not text then return rows end
+    local frame, message = csv.parse(text, { text_only = true, max_bytes = MOST_SCORED })
+    if not frame then
+      context.log("warning", "the flagged rows of a scored file cannot be shown",
+        { key = keys.scored(name), reason = message })
+      return rows
+    end
+    rows = context.flagged_rows(frame, keys.scored(name))
   end
   -- Reading waits: the batch may have been scored anew meanwhile.
   if state.batches[name] == batch then state.rows[name] = { rows = rows } end

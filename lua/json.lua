@@ -332,7 +332,8 @@ local function decode(text, max_bytes, max_depth)
   return settle(value)
 end
 
---- The value of a JSON text, or nil, message, code, place. Never raises on what the text holds.
+--- The value of a JSON text, or nil, message, code, place. Never raises on what the text holds;
+-- only when the task's time or memory is used up.
 -- Whole numbers written without fraction or exponent come as integers up to 2^53, all others as
 -- doubles; null as json.null; arrays stay arrays and names keep their order when the value is
 -- written again; of a name given twice the last value holds. `options.max_bytes` (default 256 MiB)
@@ -347,9 +348,9 @@ function json.decode(text, options)
   local max_depth = math.min(options and options.max_depth or MAX_DEPTH, MAX_DEPTH)
   local ok, value = pcall(decode, text, options and options.max_bytes or MAX_BYTES, max_depth)
   if ok then return value end
-  if type(value) ~= "table" then
-    value = { code = "JsonInvalid", reason = tostring(value), line = 1, column = 1, offset = 0 }
-  end
+  -- Not about the text: memory or the task's time is used up, which its sender must not be blamed
+  -- for.
+  if type(value) ~= "table" then error(value, 0) end
   local message = ("%s (line %d, column %d)"):format(value.reason, value.line, value.column)
   return nil, message, value.code, value
 end

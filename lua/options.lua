@@ -27,29 +27,32 @@ local function with(names, own)
   return own
 end
 
+-- What is more than these is a slip of the keyboard, and past what timers and sizes can hold.
+local DAY, GIB = 86400, 1073741824
+
 local limits = {
-  ["max-body"] = { kind = "integer", minimum = 1024, default = 1048576,
+  ["max-body"] = { kind = "integer", minimum = 1024, maximum = GIB, default = 1048576,
     help = "largest body of a request, in bytes" },
-  ["max-head"] = { kind = "integer", minimum = 1024, default = 16384,
+  ["max-head"] = { kind = "integer", minimum = 1024, maximum = 1048576, default = 16384,
     help = "largest head of a request, in bytes" },
-  ["head-timeout"] = { kind = "number", minimum = 0.1, default = 10,
+  ["head-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 10,
     help = "seconds for a request's head to arrive" },
-  ["body-timeout"] = { kind = "number", minimum = 0.1, default = 60,
+  ["body-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 60,
     help = "seconds for a request's body to arrive" },
-  ["keep-alive"] = { kind = "number", minimum = 0.1, default = 5,
+  ["keep-alive"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 5,
     help = "seconds an idle connection is kept" },
-  ["max-connections"] = { kind = "integer", minimum = 1, default = 1024,
+  ["max-connections"] = { kind = "integer", minimum = 1, maximum = 1000000, default = 1024,
     help = "connections at once" },
-  ["queue-limit"] = { kind = "integer", minimum = 1, default = 10000,
+  ["queue-limit"] = { kind = "integer", minimum = 1, maximum = 10000000, default = 10000,
     help = "batches waiting; more are refused with 503" },
-  ["drain-timeout"] = { kind = "number", minimum = 0, default = 30,
+  ["drain-timeout"] = { kind = "number", minimum = 0, maximum = DAY, default = 30,
     help = "seconds for requests and batches to finish when stopping" },
-  ["reconcile-seconds"] = { kind = "number", minimum = 1, default = 300,
+  ["reconcile-seconds"] = { kind = "number", minimum = 1, maximum = DAY, default = 300,
     help = "seconds between two looks for batches that were missed" },
-  ["script-slice"] = { kind = "number", minimum = 0.01, default = 0.2,
+  ["script-slice"] = { kind = "number", minimum = 0.01, maximum = DAY, default = 0.2,
     help = "seconds a script may compute without waiting" },
-  ["lua-memory"] = { kind = "integer", minimum = 16777216, default = 2147483648,
-    help = "most memory of all scripts, in bytes" },
+  ["lua-memory"] = { kind = "integer", minimum = 16777216, maximum = 1024 * GIB,
+    default = 2147483648, help = "most memory of all scripts, in bytes" },
 }
 
 local commands = {
@@ -115,13 +118,40 @@ local commands = {
     options = with("scripts", {}),
   },
 }
+commands.subscribe = {
+  usage = "subscribe --topic ARN --endpoint URL",
+  help = "ask SNS to send a topic's messages to this service",
+  options = {
+    topic = { kind = "text", env = false, help = "ARN of the topic" },
+    endpoint = { kind = "text", env = false,
+      help = "URL at which SNS reaches this service: http://ADDRESS:8000/notify" },
+  },
+}
 for name, option in pairs(limits) do commands.serve.options[name] = option end
+commands.config = {
+  usage = "config [options]",
+  help = "print what serve would run with, and where each value comes from",
+  options = commands.serve.options,
+}
 
-local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check" }
+local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config",
+  "subscribe" }
+local PREFIX = "ANOMALYD_"
 
 local function env_name(name, option)
   if option.env == false then return nil end
-  return option.env or "ANOMALYD_" .. name:upper():gsub("%-", "_")
+  return PREFIX .. name:upper():gsub("%-", "_")
+end
+
+--- An option's text in the environment. @return text, variable; or nil
+local function env_text(name, option, getenv)
+  local variable = env_name(name, option)
+  if not variable then return nil end
+  for _, candidate in ipairs({ variable, option.env }) do
+    local text = getenv(candidate)
+    if text and not (text == "" and option.kind ~= "flag") then return text, candidate end
+  end
+  return nil
 end
 
 --- Check one value's text. @return value, or nil and what it should have been
@@ -139,7 +169,9 @@ local function convert(option, text)
     for _, choice in ipairs(option.choices) do
       if text == choice then return text end
     end
-    return nil, "one of " .. table.concat(option.choices, ", ")
+    local near = suggest.nearest(text, option.choices)
+    return nil, ("one of %s%s"):format(table.concat(option.choices, ", "),
+      near and "; did you mean " .. near .. "?" or "")
   elseif option.kind == "flag" then
     local known = { ["1"] = true, ["true"] = true, yes = true, ["0"] = false, ["false"] = false,
       no = false, [""] = false }
@@ -160,9 +192,8 @@ end
 
 local function from_environment(command, values, sources, getenv)
   for name, option in pairs(command.options) do
-    local variable = env_name(name, option)
-    local text = variable and getenv(variable)
-    if text and not (text == "" and option.kind ~= "flag") then
+    local text, variable = env_text(name, option, getenv)
+    if text then
       local value, wanted = convert(option, text)
       if value == nil then
         return nil, ("%s=%s: expected %s"):format(variable, text, wanted)
@@ -194,7 +225,7 @@ local function take_option(command, values, sources, arguments, i)
   local option = command.options[name]
   if not option or (option.short and not word:find("^%-[^%-]")) or
     (not option.short and not word:find("^%-%-")) then
-    return unknown(word, option_names(command), "option")
+    return unknown(word:match("^[^=]+"), option_names(command), "option")
   end
   if option.kind == "flag" and not text then
     text = "1"
@@ -261,10 +292,49 @@ function options.parse(arguments, getenv)
   return values
 end
 
+--- A command's options with their values.
+-- @param values from options.parse
+-- @return list of {name, value or nil, source}, by name
+function options.effective(values)
+  local rows = {}
+  for name, option in pairs(commands[values.command].options) do
+    local key = key_of(name)
+    local value = values[key]
+    if value == nil and option.kind == "flag" then value = false end
+    rows[#rows + 1] = { name = name, value = value, source = values.sources[key] or "default" }
+  end
+  table.sort(rows, function(a, b) return a.name < b.name end)
+  return rows
+end
+
+--- Variables of the environment that look like ours and are no command's.
+-- @param names function() that iterates over the environment's names
+-- @return list of "ANOMALYD_PROT is no setting; did you mean ANOMALYD_PORT?"
+function options.strangers(names)
+  local known, list = {}, {}
+  for _, command in pairs(commands) do
+    for name, option in pairs(command.options) do
+      local variable = env_name(name, option)
+      if variable then known[variable:sub(#PREFIX + 1)] = true end
+    end
+  end
+  for variable in names do
+    local own = variable:match("^" .. PREFIX .. "(.*)$")
+    if own and not known[own] then
+      local near = suggest.nearest(own, known)
+      list[#list + 1] = ("%s is no setting%s"):format(variable,
+        near and "; did you mean " .. PREFIX .. near .. "?" or " (see anomalyd serve --help)")
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 local function describe(name, option)
   local text = option.help
   if option.default ~= nil then text = text .. (" (default: %s)"):format(option.default) end
   local variable = env_name(name, option)
+  if option.env then variable = option.env .. " or " .. variable end
   if variable then text = text .. " [" .. variable .. "]" end
   local value = option.kind == "flag" and "" or " " .. ({ integer = "N", number = "SECONDS",
     choice = "WORD", path = "PATH", text = "TEXT" })[option.kind]

@@ -23,7 +23,11 @@ local MOST_SUMMARY = 16 * 1024 * 1024
 
 -- Codes of a text that no second try will make readable.
 local HOPELESS = { TooLarge = true, Empty = true, NotText = true, NulByte = true, NotHeader = true,
-  NoRowFits = true, UnclosedQuote = true, NoChannel = true }
+  NoRowFits = true, UnclosedQuote = true, NoChannel = true, InvalidKey = true,
+  KeyTooLongError = true }
+
+-- Codes of a key that no bucket of the kind can hold.
+local NO_SUCH_KEY_CAN_BE = { InvalidKey = true, KeyTooLongError = true }
 
 local RECORD = { "source_key", "source_etag", "source_changed", "reason",
   "code", "line", "failed_at", "request_id" }
@@ -68,11 +72,15 @@ end
 --- Write the record of a batch that can never be scored.
 -- One that was scored before, under another policy, keeps its result.
 local function give_up(item, context, etag, message, code, line)
-  local standing, trouble, trouble_code = look(item, context, keys.name(item.key), etag, false)
-  if not standing then return nil, trouble, trouble_code end
-  if standing.kind == "duplicate" then
-    context.history.add(item.key, standing.summary)
-    return "duplicate"
+  -- A key that the bucket cannot hold has no summary and no record; trying again changes nothing.
+  local impossible = NO_SUCH_KEY_CAN_BE[code]
+  if not impossible then
+    local standing, trouble, trouble_code = look(item, context, keys.name(item.key), etag, false)
+    if not standing then return nil, trouble, trouble_code end
+    if standing.kind == "duplicate" then
+      context.history.add(item.key, standing.summary)
+      return "duplicate"
+    end
   end
   if standing.kind == "superseded" and etag then return "gone" end
   local key = keys.failure(keys.name(item.key))
@@ -81,10 +89,10 @@ local function give_up(item, context, etag, message, code, line)
     failed_at = context.utc(), request_id = item.request_id })
   local put, why, why_code = context.store:put(key, json.encode(record, { indent = 2 }),
     { content_type = "application/json" })
-  if not put then return nil, why, why_code end
+  if not put and not impossible then return nil, why, why_code end
   steps.at("failed")
   context.log("error", "batch failed", { key = item.key, reason = message, code = code,
-    line = line, record = key, request_id = item.request_id })
+    line = line, record = put and key or "none", request_id = item.request_id })
   context.metrics.count("anomalyd_batches_total", { result = "failed" })
   context.history.failed(item.key, { etag = etag, changed = item.changed })
   return "failed", message
@@ -295,6 +303,8 @@ end
 function pipeline.process(item, context)
   local turn <close> = take_turn(context)
   item.began = context.now()
+  local obstacle = keys.obstacle(keys.name(item.key), context.store.kind)
+  if obstacle then return give_up(item, context, nil, obstacle, "InvalidKey") end
   -- An event that tells the content spares a redelivered batch the reading.
   if item.hint and context.history.is_done(item.key, item.hint) then
     item.etag = item.hint
@@ -303,7 +313,8 @@ function pipeline.process(item, context)
   local raw, message, code = context.store:get(item.key, { limit = context.max_bytes })
   if not raw then
     if code == "NoSuchKey" then
-      context.log("info", "batch gone before it was read", { key = item.key })
+      context.log("info", "batch gone before it was read", { key = item.key,
+        request_id = item.request_id })
       return "gone"
     end
     if not HOPELESS[code] then return nil, message, code end

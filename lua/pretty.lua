@@ -125,7 +125,8 @@ end
 -- there. Of a very large table any ones are taken.
 local function names_of(value, n, limit)
   local names, more = {}, false
-  for name in next, value do
+  -- Behind a long list only what is stored behind it is looked at.
+  for name in next, value, n > limit * 20 and n or nil do
     local in_list = math.type(name) == "integer" and name >= 1 and name <= n
     if not in_list then
       if #names == limit * 20 then

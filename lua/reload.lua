@@ -6,6 +6,7 @@
 local generation = require("generation")
 local host = require("host")
 local scripts_dir = require("scripts_dir")
+local supervisor = require("supervisor")
 local task = require("task")
 
 local reload = {}
@@ -45,6 +46,7 @@ end
 
 local function once(self, cause)
   local shared = self.shared
+  supervisor.reloading()
   local ok, message = self:load(cause)
   if ok then
     if self.on_new then self.on_new() end
@@ -56,6 +58,7 @@ local function once(self, cause)
     host.log("error", ("reload failed, generation %d goes on: %s"):format(shared.generation,
       message), { cause = cause })
   end
+  supervisor.reloaded(shared)
   return ok, message
 end
 
@@ -141,6 +144,8 @@ function Reload:watch()
     self.watchers[path] = watcher
     if not watcher then poll(self, message, path) end
   end
+  -- What changed while nobody looked.
+  if compare(self.seen) then task.spawn(take_up, self, "a changed file") end
 end
 
 return reload

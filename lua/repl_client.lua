@@ -106,7 +106,7 @@ local function show(self, kind, text)
   if kind == "F" then
     self.complain((self.color and "\27[31m" .. text .. "\27[0m" or text) .. "\n")
   elseif text ~= "" then
-    self.print(text .. "\n")
+    self.print(text:sub(-1) == "\n" and not self.terminal and text or text .. "\n")
   end
 end
 

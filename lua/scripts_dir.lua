@@ -5,6 +5,9 @@ local task = require("task")
 
 local scripts_dir = {}
 
+-- The one script that the library knows by name: it returns all that the others decide.
+local ENTRY = "app"
+
 local LOAD_SECONDS = 5
 
 local function exists(path)
@@ -13,13 +16,15 @@ local function exists(path)
   return file ~= nil
 end
 
---- The scripts' directory: as given, or beside lua/ in a source tree, or /etc/anomalyd/scripts.
+--- The scripts' directory: as given, or beside lua/ in a source tree, or in the etc/ that belongs
+-- to the prefix it is installed under (/usr/local/etc; for /usr it is /etc).
 -- @return path; or nil, message
 function scripts_dir.find(given)
-  local places = given and { given } or { host.root .. "/scripts", "/etc/anomalyd/scripts",
-    host.root .. "/../../etc/anomalyd/scripts" }
+  local places = given and { given } or { host.root .. "/scripts",
+    host.root .. "/../../etc/anomalyd/scripts", host.root .. "/../../../etc/anomalyd/scripts",
+    "/etc/anomalyd/scripts" }
   for _, place in ipairs(places) do
-    if exists(place .. "/app.lua") then return place end
+    if exists(place .. "/" .. ENTRY .. ".lua") then return place end
   end
   return nil, ("there is no app.lua in %s (set --scripts DIR)"):format(table.concat(places, " or "))
 end
@@ -27,7 +32,7 @@ end
 --- Run the entry and put the service together; in a task of its own.
 local function put_together(built, shared, result)
   local ok, context, why = xpcall(function()
-    local entry = built.require("app")
+    local entry = built.require(ENTRY)
     -- The console must work in every generation that serves.
     built.require("repl")
     return built.require("service").new(entry, shared, built.number)
@@ -39,13 +44,18 @@ local function put_together(built, shared, result)
   end
 end
 
+--- Between two modules the service goes on, and each may compute for a slice.
+local function pause()
+  if coroutine.isyieldable() then task.sleep(0) end
+end
+
 --- Build generation `number` from the directory and put its service together. What the scripts do
 -- to the task that loads them (compute for ever, wait for ever) is not done to the caller.
 -- @param shared the state that outlives generations (service.lua)
 -- @return generation, context, seen; or nil, message, seen (what was read: see generation.new)
 function scripts_dir.build(number, path, shared)
   local dirs = { { path = path, label = "scripts" }, { path = host.root .. "/lua", label = "lua" } }
-  local built = generation.new(number, dirs, function(text) host.log("info", text) end)
+  local built = generation.new(number, dirs, function(text) host.log("info", text) end, pause)
   local result = {}
   local job = task.start(put_together, built, shared, result)
   if not job:wait(LOAD_SECONDS) then

@@ -1,9 +1,11 @@
 --- serve (kernel): the service's life: open the bucket, build the first generation, listen, watch,
 -- reload, reconcile, and drain when told to stop.
+local config = require("config")
 local console = require("console")
 local host = require("host")
 local reload = require("reload")
 local scripts_dir = require("scripts_dir")
+local supervisor = require("supervisor")
 local task = require("task")
 
 local serve = {}
@@ -61,21 +63,34 @@ local function watch_bucket(handle)
   shared.bucket_watch = watcher
 end
 
+--- Look whether the bucket is there, and for missed batches. @return how many were queued; or nil,
+-- message
+local function look()
+  local bucket = shared.handle.bucket
+  if bucket.writable then
+    local ok, message = bucket:writable()
+    if not ok then return nil, message end
+  end
+  return shared.context.reconcile()
+end
+
 --- Look for missed batches at start and then now and then; tell when the bucket is away.
 local function keep_reconciled(options)
   shared.look_now = task.signal()
   local pause = 0.5
   while not shared.draining do
-    local queued, message = shared.context.reconcile()
+    local queued, message = look()
     if queued then
       if queued > 0 then host.log("info", "reconcile found batches", { queued = queued }) end
       shared.bucket_error = nil
       pause = 0.5
+      supervisor.ready(shared)
       shared.look_now:wait(options.reconcile_seconds)
     else
       shared.bucket_error = tostring(message)
       host.log("error", "the bucket cannot be read; trying again", { reason = message,
         seconds = pause })
+      supervisor.tell(shared)
       task.sleep(pause)
       pause = math.min(pause * 2, 60)
     end
@@ -97,6 +112,7 @@ local function stop(signal)
   shared.draining = true
   host.log("info", "shutting down", { signal = signal })
   local deadline = host.now() + shared.options.drain_timeout
+  supervisor.stopping(shared)
   shared.server:stop()
   shared.look_now:fire()
   local done, left = shared.context.drain(deadline - host.now())
@@ -167,6 +183,8 @@ function serve.run(options, fail)
   host.log_setup({ level = options.log_level, json = options.log_format == "json" })
   host.configure({ workers = options.workers, slice = options.script_slice,
     lua_memory = options.lua_memory })
+  for _, text in ipairs(config.strangers()) do host.log("warning", text) end
+  supervisor.starting(options)
   local scripts, message = scripts_dir.find(options.scripts)
   if not scripts then return fail(2, message) end
   local handle = open_bucket(options, fail)
@@ -182,11 +200,12 @@ function serve.run(options, fail)
     if signal == "SIGHUP" then loader:now(signal) else stop(signal) end
   end)
   if not open_console(options, loader, fail) then return end
+  if options.reload then loader:watch() end
   say_running(options, handle)
   if handle.kind == "directory" then watch_bucket(handle) end
-  if options.reload then loader:watch() end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
+  task.spawn(supervisor.keep_telling, shared)
 end
 
 return serve

@@ -4,6 +4,7 @@ local host = require("host")
 local json = require("json")
 local queue = require("queue")
 local response = require("response")
+local store = require("store")
 
 local status = {}
 
@@ -20,10 +21,21 @@ function status.health()
     "reload_error", "bucket_reachable", "bucket_error" }, body)
 end
 
+--- What keeps S3's requests from being signed, or nil.
+local function missing_keys(shared)
+  local info = store.info(shared.handle)
+  local keys = info and info.credentials
+  if not keys or not keys.message then return nil end
+  if keys.expires and keys.expires > host.time() then return nil end
+  return keys.message
+end
+
 --- Why no work can be taken now, or nil.
 local function obstacle()
   local shared = context.shared
   if shared.draining then return "draining: the service is stopping" end
+  local keys = missing_keys(shared)
+  if keys then return "credentials: " .. keys end
   if not shared.history.ready then return "starting: the bucket is being read" end
   if shared.bucket_error then return "bucket: " .. shared.bucket_error end
   if shared.baseline.trouble then return "bucket: " .. shared.baseline.trouble end
@@ -40,6 +52,21 @@ function status.ready()
   return { status = "ready" }
 end
 
+--- The figures that an S3 client keeps itself. A client that was made anew counts from 0.
+local function set_store_figures(shared)
+  local info = store.info(shared.handle)
+  if not info then return end
+  local seen = shared.retries_seen or 0
+  context.metrics.count("anomalyd_store_retries_total", nil,
+    info.retries >= seen and info.retries - seen or info.retries)
+  shared.retries_seen = info.retries
+  context.metrics.clear("anomalyd_credentials_expiry_seconds")
+  if info.credentials.expires then
+    context.metrics.set("anomalyd_credentials_expiry_seconds", nil,
+      info.credentials.expires - host.time())
+  end
+end
+
 --- The text of GET /metrics: gauges are read at this moment.
 function status.metrics()
   local shared, stats, set = context.shared, host.stats(), context.metrics.set
@@ -49,6 +76,7 @@ function status.metrics()
   set("anomalyd_tasks", nil, stats.tasks)
   set("anomalyd_lua_memory_bytes", nil, stats.lua_memory)
   set("anomalyd_loop_lag_seconds", nil, shared.loop_lag or 0)
+  set_store_figures(shared)
   for _, name in ipairs({ "count", "mean", "std" }) do
     context.metrics.clear("anomalyd_baseline_" .. name)
   end

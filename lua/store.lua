@@ -30,6 +30,12 @@ function store.open(name, options)
   return { kind = "s3", name = name, bucket = client }
 end
 
+local function note(metrics, operation, began, result, code)
+  metrics.count("anomalyd_store_requests_total",
+    { operation = operation, status = result and "ok" or code or "error" })
+  metrics.observe("anomalyd_store_request_seconds", { operation = operation }, host.now() - began)
+end
+
 local function measured(handle, metrics, operation)
   local bucket = handle.bucket
   local gather = operation == "put" and handle.put
@@ -41,24 +47,23 @@ local function measured(handle, metrics, operation)
     else
       result, message, code = bucket[operation](bucket, ...)
     end
-    metrics.count("anomalyd_store_requests_total",
-      { operation = operation, status = result and "ok" or code or "error" })
-    metrics.observe("anomalyd_store_request_seconds", { operation = operation }, host.now() - began)
+    note(metrics, operation, began, result, code)
     return result, message, code
   end
 end
 
---- Each page of a list is a request.
-local function measured_list(bucket, metrics, options)
-  local pages, message, code = bucket:list(options)
-  if not pages then return nil, message, code end
+--- The iterator over a list's pages, each page counted as the request that it is; so is the first
+-- call on an empty list.
+local function measured_list(handle, metrics, options)
+  local next_page, state, control = handle.bucket:list(options)
+  local first = true
   return function()
     local began = host.now()
-    local page, why, why_code = pages()
-    metrics.count("anomalyd_store_requests_total",
-      { operation = "list", status = page == false and (why_code or "error") or "ok" })
-    metrics.observe("anomalyd_store_request_seconds", { operation = "list" }, host.now() - began)
-    return page, why, why_code
+    local page, message, code = next_page(state, control)
+    control = page
+    if first or page ~= nil then note(metrics, "list", began, page ~= false, code) end
+    first = false
+    return page, message, code
   end
 end
 
@@ -71,8 +76,11 @@ function store.counted(handle, metrics)
   for _, operation in ipairs({ "get", "put", "head", "delete" }) do
     face[operation] = measured(counted, metrics, operation)
   end
-  function face.list(_, options) return measured_list(counted.bucket, metrics, options) end
+  function face.list(_, options) return measured_list(counted, metrics, options) end
   return face
 end
+
+--- What an S3 bucket says of itself (s3.lua's info); nil for a directory.
+function store.info(handle) return handle.kind == "s3" and handle.bucket:info() or nil end
 
 return store

@@ -2,9 +2,9 @@
 # bootstrap: installs what anomalyd needs and this machine lacks, with apt (Debian 12 and 13,
 # Ubuntu 24.04). Says what it installs; says and does nothing when all is there.
 #
-#   scripts/bootstrap.sh [run] [test] [check]      default: run
+#   scripts/bootstrap.sh [run] [test] [check] [deb]      default: run
 #
-# run: to build and run; test: for `make test`; check: for `make check`.
+# run: to build and run; test: for `make test`; check: for `make check`; deb: for `make deb`.
 set -eu
 
 # Where a group's entry names several packages, any of them will do and the first is installed.
@@ -13,6 +13,8 @@ RUN='gcc libc6-dev make pkgconf|pkg-config lua5.4 liblua5.4-dev lua-cjson libeve
 TEST='lua-busted lua-socket gzip openssl'
 CHECK='clang-19 libclang-rt-19-dev clang-format-19 clang-tidy-19 cppcheck lua-check spin
        radosgw ceph-mon ceph-osd ceph-common'
+
+DEB='dpkg-dev'
 
 die() {
     echo "bootstrap: $*" >&2
@@ -25,7 +27,8 @@ wanted() {
         run) echo "$RUN" ;;
         test) echo "$TEST" ;;
         check) echo "$CHECK" ;;
-        *) die "no group '$group': it is run, test or check" ;;
+        deb) echo "$DEB" ;;
+        *) die "no group '$group': it is run, test, check or deb" ;;
         esac
     done
 }

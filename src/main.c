@@ -1,14 +1,18 @@
 /* main: the program. The command line is read by lua/boot.lua. */
 #include "bind/host.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 int main(int argc, char **argv)
 {
     struct fail fail;
-    struct host *host = host_new(&fail);
+    struct host *host;
     int code;
 
+    /* A reload that is asked for before anything can be reloaded is no reason to die. */
+    signal(SIGHUP, SIG_IGN);
+    host = host_new(&fail);
     if (host == NULL) {
         fprintf(stderr, "anomalyd: %s\n", fail.message);
         return 1;

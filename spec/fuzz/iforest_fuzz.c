@@ -1,11 +1,7 @@
 /* iforest_fuzz: arbitrary cells and shapes; every path gives what the plain one gives.
  *
  * The first 8 bytes choose columns, trees, rows per tree, contamination, seed, and how the rest is
- * read: as doubles of any bits, or as bytes (many ties), or as float16-like steps.
- *
- *   clang -g -O1 -std=c11 -D_GNU_SOURCE -Isrc -ffp-contract=off -fno-builtin-pow -pthread \
- *       -fsanitize=fuzzer,address,undefined spec/fuzz/iforest_fuzz.c src/core/iforest*.c \
- *       src/core/order.c src/core/rng.c src/core/crew.c src/core/fail.c -lm -o iforest_fuzz
+ * read: as doubles of any bits, as small integers (many ties), or as even steps.
  */
 #include "core/iforest.h"
 

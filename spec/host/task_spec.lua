@@ -95,6 +95,17 @@ describe("a task", function()
     assert.truthy(message:find("task_spec.lua:%d+: script ran too long: 50 ms without waiting"))
   end)
 
+  it("is not told that the text was wrong when its time ended while reading it", function()
+    local json = require("json")
+    local text = "[" .. ("1,"):rep(1000000) .. "1]"
+    host.configure({ slice = 0.02 })
+    local ok, message = in_task(function() return json.decode(text) end)
+    host.configure({ slice = 3600 })
+    task.sleep(0)
+    assert.is_false(ok)
+    assert.truthy(message:find("script ran too long", 1, true))
+  end)
+
   it("is ended also when it catches that and goes on", function()
     host.configure({ slice = 0.05 })
     local caught = 0

@@ -83,7 +83,7 @@ describe("bootstrap", function()
     assert.matches("apt: lua%-busted ", output)
     code, output = bootstrap("nonsense")
     assert.equal(1, code)
-    assert.equal("bootstrap: no group 'nonsense': it is run, test or check\n", output)
+    assert.equal("bootstrap: no group 'nonsense': it is run, test, check or deb\n", output)
   end)
 
   it("names the packages where there is no apt", function()

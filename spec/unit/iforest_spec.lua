@@ -138,7 +138,7 @@ end
 local FIXTURES = {
   "one_row", "two_rows", "three_rows", "hundred", "full", "reservoir", "shuffle", "wide", "ties",
   "same", "constant", "near_constant", "rounding", "huge", "tiny", "gaps", "auto", "half", "tenth",
-  "many_trees", "few_samples", "most_samples", "deep", "deepest",
+  "many_trees", "stopped", "stopped_too", "few_samples", "most_samples", "deep", "deepest",
 }
 
 describe("scikit-learn's scores", function()

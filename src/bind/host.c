@@ -3,6 +3,7 @@
 
 #include "bind/modules.h"
 #include "run/log.h"
+#include "run/notify.h"
 
 #include "paths.h"
 
@@ -163,6 +164,7 @@ void host_free(struct host *host)
     if (host->L != NULL)
         lua_close(host->L);
     multi_free(host->multi);
+    notify_free(host->notify);
     loop_free(host->loop);
     free(host);
 }

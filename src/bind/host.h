@@ -19,6 +19,7 @@ struct host {
     struct pool *disk; /* waits for the disk: more, so that writes are made durable side by side */
     struct multi *multi;
     struct tasks *tasks;
+    struct notify *notify; /* NULL until the first host.notify */
     size_t lua_bytes;
     size_t lua_limit; /* Lua's memory may not pass this; a task that tries fails alone */
     int exit_code;

@@ -141,6 +141,7 @@ static int l_new(lua_State *L)
 
     luaL_checktype(L, 1, LUA_TTABLE);
     n = luaL_len(L, 1);
+    luaL_argcheck(L, n >= 0, 1, "a list of cells with a length below 0");
     c = push_new(L, (size_t)n);
     for (lua_Integer i = 1; i <= n; i++) {
         lua_geti(L, 1, i);
@@ -168,14 +169,17 @@ static double field(lua_State *L, int index, const char *name)
     double value;
 
     lua_getfield(L, index, name);
-    value = luaL_optnumber(L, -1, 0);
+    value = lua_tonumber(L, -1);
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
+        luaL_argerror(L, index,
+                      lua_pushfstring(L, "%s is a %s, not a number", name, luaL_typename(L, -1)));
     lua_pop(L, 1);
     return value;
 }
 
 static void set_count(lua_State *L, double count)
 {
-    if (count == floor(count))
+    if (count == floor(count) && count <= 0x1p53)
         lua_pushinteger(L, (lua_Integer)count);
     else
         lua_pushnumber(L, count);
@@ -416,6 +420,18 @@ static int l_both(lua_State *L)
     return bridge_run(L, &m->op, map_done);
 }
 
+/* The column on top of the stack, the k-th of the table at 1. */
+static struct column *check_listed(lua_State *L, lua_Integer k)
+{
+    struct column *c = column_test(L, -1);
+
+    if (c == NULL)
+        luaL_argerror(L, 1,
+                      lua_pushfstring(L, "element %I is a %s, not a column", (LUAI_UACINT)k,
+                                      luaL_typename(L, -1)));
+    return c;
+}
+
 /* The columns of the table at 1. */
 static int run_list(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t to))
 {
@@ -427,13 +443,13 @@ static int run_list(lua_State *L, void (*map)(const struct map_op *m, size_t fro
     n = luaL_len(L, 1);
     luaL_argcheck(L, n >= 1, 1, "at least one column");
     lua_geti(L, 1, 1);
-    first = column_check(L, -1);
+    first = check_listed(L, 1);
     m = map_new(L, first, (size_t)n, map);
     for (lua_Integer k = 2; k <= n; k++) {
         struct column *c;
 
         lua_geti(L, 1, k);
-        c = column_check(L, -1);
+        c = check_listed(L, k);
         luaL_argcheck(L, c->n == first->n, 1, "the columns differ in length");
         m->in[m->n_in++] = column_ref(c);
         lua_pop(L, 1);

@@ -11,15 +11,19 @@
  *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
  *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
  *   host.is_terminal(0 | 1 | 2)         host.pid() -> number     host.uid() -> number
+ *   host.notify{ready, reloading, stopping = boolean, status = text, extend = seconds}
+ *       -> true when a service manager listens, false when none does | nil, message, code
  *   host.make_directory(path) -> true (also when it is there) | nil, message
  */
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/log.h"
+#include "run/notify.h"
 
 #include "paths.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,17 +50,28 @@ static int l_on_signal(lua_State *L)
     return 0;
 }
 
+/* The number on top of the stack, a field of the table at 1. */
+static double number_in(lua_State *L, const char *name, double least, double most)
+{
+    double value = lua_tonumber(L, -1);
+
+    if (!lua_isnumber(L, -1) || !(value >= least && value <= most))
+        luaL_argerror(L, 1,
+                      lua_pushfstring(L, "%s must be a number from %f to %f", name, least, most));
+    return value;
+}
+
 static int l_configure(lua_State *L)
 {
     struct host *host = host_of(L);
 
     luaL_checktype(L, 1, LUA_TTABLE);
     if (lua_getfield(L, 1, "workers") != LUA_TNIL)
-        pool_width(host->pool, (int)luaL_checkinteger(L, -1));
+        pool_width(host->pool, (int)number_in(L, "workers", 1, 64));
     if (lua_getfield(L, 1, "slice") != LUA_TNIL)
-        tasks_slice(host->tasks, luaL_checknumber(L, -1));
+        tasks_slice(host->tasks, number_in(L, "slice", 0.001, 1e6));
     if (lua_getfield(L, 1, "lua_memory") != LUA_TNIL)
-        host->lua_limit = host->lua_bytes + (size_t)luaL_checkinteger(L, -1);
+        host->lua_limit = host->lua_bytes + (size_t)number_in(L, "lua_memory", 0, 0x1p53);
     return 0;
 }
 
@@ -89,7 +104,8 @@ static size_t get_fields(lua_State *L, struct log_field *fields)
             at--;
         }
         fields[at].name = lua_tostring(L, -2);
-        fields[at].raw = lua_type(L, -1) == LUA_TNUMBER || lua_isboolean(L, -1);
+        fields[at].raw = lua_isboolean(L, -1) ||
+                         (lua_type(L, -1) == LUA_TNUMBER && isfinite(lua_tonumber(L, -1)));
         fields[at].value = luaL_tolstring(L, -1, NULL);
         lua_remove(L, -2);
         lua_pushvalue(L, -2); /* the key again for lua_next; name and text stay below it */
@@ -159,12 +175,16 @@ static int l_time(lua_State *L)
 static int l_utc(lua_State *L)
 {
     double now = luaL_optnumber(L, 1, wall_clock());
-    time_t seconds = (time_t)now;
-    int micros = (int)((now - (double)seconds) * 1e6 + 0.5);
+    time_t seconds;
+    int micros;
     struct tm tm;
     char text[64];
     size_t n;
 
+    luaL_argcheck(L, now > -62135596801.0 && now < 253402300800.0, 1,
+                  "a time from the year 1 to the year 9999, in seconds since 1970");
+    seconds = (time_t)floor(now);
+    micros = (int)((now - (double)seconds) * 1e6 + 0.5);
     if (micros > 999999)
         micros = 999999;
     gmtime_r(&seconds, &tm);
@@ -205,6 +225,42 @@ static int l_stats(lua_State *L)
     lua_setfield(L, -2, "jobs");
     lua_pushinteger(L, (lua_Integer)resident());
     lua_setfield(L, -2, "memory");
+    return 1;
+}
+
+static bool flag_of(lua_State *L, const char *name)
+{
+    bool set;
+
+    lua_getfield(L, 1, name);
+    set = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return set;
+}
+
+static int l_notify(lua_State *L)
+{
+    struct host *host = host_of(L);
+    struct notify_news news = {0};
+    struct fail fail = {0};
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    news.ready = flag_of(L, "ready");
+    news.reloading = flag_of(L, "reloading");
+    news.stopping = flag_of(L, "stopping");
+    lua_getfield(L, 1, "extend");
+    news.extend = luaL_optnumber(L, -1, 0);
+    lua_getfield(L, 1, "status");
+    news.status = luaL_optstring(L, -1, NULL);
+    if (host->notify == NULL)
+        host->notify = notify_new(host->loop, &fail);
+    if (host->notify == NULL || notify_say(host->notify, &news, &fail) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, fail.message);
+        lua_pushstring(L, fail.code);
+        return 3;
+    }
+    lua_pushboolean(L, notify_heard(host->notify));
     return 1;
 }
 
@@ -250,6 +306,7 @@ static const luaL_Reg functions[] = {
     {"time", l_time},
     {"utc", l_utc},
     {"stats", l_stats},
+    {"notify", l_notify},
     {"is_terminal", l_is_terminal},
     {"pid", l_pid},
     {"uid", l_uid},

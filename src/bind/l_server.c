@@ -22,6 +22,8 @@
 
 #define SERVER "anomalyd.server"
 
+enum { MOST_BYTES = 1 << 30, MOST_CONNECTIONS = 1000000, MOST_SECONDS = 86400 };
+
 /* In the userdata: never moves. */
 struct listener {
     struct httpd *httpd;
@@ -281,17 +283,21 @@ static int l_gc(lua_State *L)
 
     httpd_free(s->httpd);
     s->httpd = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->handler);
+    s->handler = LUA_NOREF;
     return 0;
 }
 
-static double number_field(lua_State *L, const char *name)
+/* A number of the table at 1, from 0 (also when it is not there) to `most`. */
+static double number_field(lua_State *L, const char *name, double most)
 {
     double value;
 
     lua_getfield(L, 1, name);
-    value = luaL_optnumber(L, -1, 0);
+    value = lua_tonumber(L, -1);
+    if (!(lua_isnil(L, -1) || lua_isnumber(L, -1)) || !(value >= 0 && value <= most))
+        luaL_argerror(L, 1, lua_pushfstring(L, "%s must be a number from 0 to %f", name, most));
     lua_pop(L, 1);
-    luaL_argcheck(L, value >= 0, 1, name);
     return value;
 }
 
@@ -303,18 +309,20 @@ static int l_listen(lua_State *L)
 
     luaL_checktype(L, 1, LUA_TTABLE);
     memset(&options, 0, sizeof options);
-    options.port = (int)number_field(L, "port");
-    options.max_body = (size_t)number_field(L, "max_body");
-    options.max_head = (size_t)number_field(L, "max_head");
-    options.max_connections = (size_t)number_field(L, "max_connections");
-    options.head_seconds = number_field(L, "head_seconds");
-    options.body_seconds = number_field(L, "body_seconds");
-    options.idle_seconds = number_field(L, "idle_seconds");
+    options.port = (int)number_field(L, "port", 65535);
+    options.max_body = (size_t)number_field(L, "max_body", MOST_BYTES);
+    options.max_head = (size_t)number_field(L, "max_head", MOST_BYTES);
+    options.max_connections = (size_t)number_field(L, "max_connections", MOST_CONNECTIONS);
+    options.head_seconds = number_field(L, "head_seconds", MOST_SECONDS);
+    options.body_seconds = number_field(L, "body_seconds", MOST_SECONDS);
+    options.idle_seconds = number_field(L, "idle_seconds", MOST_SECONDS);
     lua_getfield(L, 1, "host");
-    options.host = luaL_optstring(L, -1, NULL);
+    luaL_argcheck(L, lua_isnil(L, -1) || lua_type(L, -1) == LUA_TSTRING, 1, "host must be a text");
+    options.host = lua_tostring(L, -1);
     luaL_argcheck(L, lua_getfield(L, 1, "handler") == LUA_TFUNCTION, 1, "handler is no function");
     s = lua_newuserdatauv(L, sizeof *s, 0);
     memset(s, 0, sizeof *s);
+    s->handler = LUA_NOREF;
     luaL_setmetatable(L, SERVER);
     s->tasks = tasks_of(L);
     lua_pushvalue(L, -2);

@@ -69,6 +69,7 @@ struct tasks {
     double slice;
     double deadline; /* of the running slice */
     bool overran;
+    char overran_at[LUA_IDSIZE + 16]; /* "scripts/routes.lua:12: " */
 };
 
 static void wait_begin(struct wait *w, enum bridge_next next);
@@ -283,6 +284,17 @@ static bool is_interrupted(const struct task *task)
     return task->heeds >= 0 && poll(&p, 1, 0) > 0;
 }
 
+/* Note where it was: a script that catches the error is ended elsewhere, but this is to blame. */
+static void first_overrun(lua_State *L, struct tasks *tasks, double now)
+{
+    tasks->overran = true;
+    tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
+    /* In a hook the script's own function is level 0. */
+    luaL_where(L, 0);
+    snprintf(tasks->overran_at, sizeof tasks->overran_at, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
 /* The runaway guard. The first error may be caught and reported, within half a slice more; after
  * that the hook raises at every instruction, which no loop around a pcall survives. */
 static void on_count(lua_State *L, lua_Debug *ar)
@@ -300,16 +312,12 @@ static void on_count(lua_State *L, lua_Debug *ar)
     if (tasks->overran)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     else
-        tasks->deadline = now + (tasks->slice < MOST_GRACE ? tasks->slice : MOST_GRACE) / 2;
-    tasks->overran = true;
-    /* In a hook the script's own function is level 0. */
-    luaL_where(L, 0);
+        first_overrun(L, tasks, now);
     if (interrupted)
-        lua_pushliteral(L, "interrupted");
+        lua_pushfstring(L, "%sinterrupted", tasks->overran_at);
     else
-        lua_pushfstring(L, "script ran too long: %d ms without waiting",
+        lua_pushfstring(L, "%sscript ran too long: %d ms without waiting", tasks->overran_at,
                         (int)(tasks->slice * 1000));
-    lua_concat(L, 2);
     lua_error(L);
 }
 

@@ -61,8 +61,8 @@ const char *directory_name(const struct directory *d);
 const char *directory_path(const struct directory *d);
 bool directory_is_read_only(const struct directory *d);
 
-/* Can objects be written? 0, or -1 with the reason and the remedy. Tries it with a file in
- * `.anomalyd/tmp`. */
+/* Is the folder still the one that was opened, and can objects be written? 0, or -1 with the reason
+ * and the remedy. Tries it with a file in `.anomalyd/tmp`. */
 int directory_writable(struct directory *d, struct fail *fail);
 
 /* When the file last changed in any way, by the file system's clock: it moves with the content and

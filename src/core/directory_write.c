@@ -494,12 +494,27 @@ int directory_delete(struct directory *d, const struct directory_key *key, struc
 
 /* ---- the probe ---- */
 
+/* Does the bucket's path still lead to the folder that was opened? */
+static bool still_ours(const struct directory *d)
+{
+    struct stat opened, found;
+
+    return fstat(d->root, &opened) == 0 && stat(d->path, &found) == 0 &&
+           opened.st_dev == found.st_dev && opened.st_ino == found.st_ino;
+}
+
 int directory_writable(struct directory *d, struct fail *fail)
 {
-    struct area *area = take_living(d, fail);
+    struct area *area;
     char name[NAME];
     int fd;
 
+    if (!still_ours(d))
+        return fail_set(fail, "NoSuchBucket",
+                        "the folder %.300s was removed or replaced while it was open; put it back "
+                        "or start again",
+                        d->path);
+    area = take_living(d, fail);
     if (area == NULL)
         return -1;
     fd = write_tmp(d, area, "?", 1, name);

@@ -57,7 +57,8 @@ const char *iforest_path_name(enum iforest_path path);
 
 /* Grow a forest; *out is the caller's. `options` NULL means the defaults. Exactness against
  * scikit-learn is tested for any max_samples; beyond 256 rows per tree the deep trees are scored
- * node by node, which is slower. Rows of one frame: at most 2^32 - 1. */
+ * node by node, which is slower. Rows of one frame: below 2^32 - 1. Unless contamination is 0, 8
+ * bytes a row are needed for a while to find the offset. */
 int iforest_fit(struct iforest **out, const double *const *columns, size_t n_columns, size_t n_rows,
                 const struct iforest_options *options, struct crew *crew, struct fail *fail);
 

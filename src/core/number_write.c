@@ -71,7 +71,7 @@ __attribute__((always_inline)) static inline struct decimal schubfach(uint64_t c
     bool nearer = value + (s & 1) > 4 * s + 2; /* the one above; even at a tie */
     uint64_t ones = s + (below != above ? above : nearer);
 
-    return (struct decimal){short_one ? tens + tens_above : ones, k + short_one};
+    return (struct decimal){short_one ? 10 * (tens + tens_above) : ones, k};
 }
 
 static const uint64_t powers[] = {
@@ -111,14 +111,13 @@ struct digits {
     int n; /* without the zeros at the end */
 };
 
-/* The digits of v * 10^(17 - count), so that they begin with no zero. */
-static struct digits spread(uint64_t v, int count)
+/* The digits of v, which has 17 of them. */
+static struct digits spread(uint64_t v)
 {
     const uint64_t zeros = UINT64_C(0x3030303030303030);
     uint32_t rest;
     struct digits d;
 
-    v *= powers[MOST_DIGITS - count];
     rest = (uint32_t)(v % 1000000000);
     d.first = number_digits8((uint32_t)(v / 1000000000));
     d.middle = number_digits8(rest / 10);
@@ -211,12 +210,10 @@ static char *put_exponent(char *out, int e)
     return out;
 }
 
-/* Lay out a decimal as Python's repr does. */
-static char *put_decimal(char *out, struct decimal v)
+/* Lay out v * 10^(point - 17), v of 17 digits, as Python's repr does. */
+static char *put_17(char *out, uint64_t v, int point)
 {
-    int count = count_digits(v.digits);
-    int point = count + v.exponent;
-    struct digits d = spread(v.digits, count);
+    struct digits d = spread(v);
 
     if (point > -4 && point <= 16)
         return lay_out_positional(out, &d, point);
@@ -224,6 +221,23 @@ static char *put_decimal(char *out, struct decimal v)
     out[0] = out[1];
     out[1] = '.';
     return put_exponent(out + (d.n > 1 ? d.n + 1 : 1), point - 1);
+}
+
+static char *put_decimal(char *out, struct decimal v)
+{
+    int count = count_digits(v.digits);
+
+    return put_17(out, v.digits * powers[MOST_DIGITS - count], count + v.exponent);
+}
+
+/* The same for a normal double's: it has 16 or 17 digits, because its mantissa is at least 2^52 and
+ * the power of ten within a factor of ten of the one of two. Which, is not worth a jump. */
+static char *put_normal(char *out, struct decimal v)
+{
+    bool short_by_one = v.digits < UINT64_C(10000000000000000);
+
+    return put_17(out, short_by_one ? v.digits * 10 : v.digits,
+                  MOST_DIGITS - short_by_one + v.exponent);
 }
 
 /* What is no normal number. */
@@ -250,9 +264,9 @@ size_t number_shortest(double x, char *out)
     if (exponent == 0 || exponent == 0x7FF)
         end = put_rare(x == x ? end : out, mantissa, exponent);
     else if (mantissa != 0)
-        end = put_decimal(end, schubfach(mantissa | hidden, exponent - BIAS, false));
+        end = put_normal(end, schubfach(mantissa | hidden, exponent - BIAS, false));
     else
-        end = put_decimal(end, schubfach(hidden, exponent - BIAS, exponent > 1));
+        end = put_normal(end, schubfach(hidden, exponent - BIAS, exponent > 1));
     return (size_t)(end - out);
 }
 

@@ -62,16 +62,27 @@ static size_t utf8_length(const unsigned char *p, size_t n)
     for (size_t i = 1; i < length; i++)
         if ((p[i] & 0xC0) != 0x80)
             return 0;
+    /* Longer than need be, half of a surrogate pair, or past the last character. */
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
+        (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+        return 0;
     return length;
 }
 
-/* Append text with what could forge or break a line escaped; `quote` is the JSON form. */
+/* The control characters U+0080 to U+009F: some terminals obey them. */
+static bool is_late_control(const unsigned char *p, size_t n)
+{
+    return n == 2 && p[0] == 0xC2 && p[1] < 0xA0;
+}
+
+/* Append text with what could forge or break a line escaped; `quote` is the JSON form. A text that
+ * would make the line longer than MAX_LINE is cut between two characters. */
 static void add_escaped(struct buf *b, const char *text, bool quote)
 {
     const unsigned char *p = (const unsigned char *)text;
     size_t left = strlen(text);
 
-    while (left > 0) {
+    while (left > 0 && b->len < MAX_LINE) {
         size_t n = utf8_length(p, left);
 
         if (n == 0) {
@@ -83,6 +94,8 @@ static void add_escaped(struct buf *b, const char *text, bool quote)
             buf_adds(b, "    ");
         } else if (*p < 0x20 || *p == 0x7f) {
             buf_addf(b, "\\u%04x", *p);
+        } else if (is_late_control(p, n)) {
+            buf_addf(b, "\\u00%02x", p[1]);
         } else {
             if (quote && (*p == '"' || *p == '\\'))
                 buf_addc(b, '\\');
@@ -142,8 +155,8 @@ void log_write(enum log_level level, const char *message, const struct log_field
 
     if (level < log_state.threshold)
         return;
-    /* A line that passes the limit is cut where it stands: a log line is never worth an error. */
-    buf_init(&b, MAX_LINE);
+    /* Room for what closes the texts of a line that was cut: it stays whole JSON. */
+    buf_init(&b, (size_t)2 * MAX_LINE);
     if (log_state.json)
         add_json(&b, level, message, fields, n);
     else

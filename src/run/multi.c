@@ -64,6 +64,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     struct event *event = sockp;
     short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) |
                            (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
+    int result = 0;
 
     (void)easy;
     if (event != NULL)
@@ -71,11 +72,16 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     event = NULL;
     if (what != CURL_POLL_REMOVE) {
         event = event_new(loop_base(multi->loop), fd, events, socket_ready, multi);
-        if (event == NULL || event_add(event, NULL) != 0)
-            return -1;
+        if (event == NULL || event_add(event, NULL) != 0) {
+            if (event != NULL)
+                event_free(event);
+            event = NULL;
+            result = -1;
+        }
     }
+    /* Also after a failure: curl must not hand back an event that was freed. */
     curl_multi_assign(multi->curlm, fd, event);
-    return 0;
+    return result;
 }
 
 static int on_timer(CURLM *curlm, long milliseconds, void *arg)

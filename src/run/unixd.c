@@ -233,7 +233,7 @@ static int open_directory(const char *path, bool own, struct fail *fail)
     if (fd < 0 || fstat(fd, &st) != 0) {
         fail_set(fail, errno == EACCES ? "AccessDenied" : "BadPath", "%s: %s", dir,
                  strerror(errno));
-    } else if (own && (st.st_uid != geteuid() || (st.st_mode & 077) != 0)) {
+    } else if (own && (st.st_uid != geteuid() || (st.st_mode & 022) != 0)) {
         fail_set(fail, "NotPrivate", "%s is not ours alone: chmod 700 it, or set --console", dir);
     } else {
         return fd;
