@@ -81,8 +81,8 @@ local function give_up(item, context, etag, message, code, line)
       context.history.add(item.key, standing.summary)
       return "duplicate"
     end
+    if standing.kind == "superseded" and etag then return "gone" end
   end
-  if standing.kind == "superseded" and etag then return "gone" end
   local key = keys.failure(keys.name(item.key))
   local record = json.object(RECORD, { source_key = item.key, source_etag = etag, reason = message,
     source_changed = item.changed, code = code, line = line,
