@@ -247,13 +247,14 @@ CLANG ?= clang-19
 CLANG_FORMAT ?= clang-format-19
 CLANG_TIDY ?= clang-tidy-19
 C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] spec/support/*.[ch] spec/fuzz/*.[ch])
-CHECKS := layers format luacheck cppcheck tidy warnings-gcc warnings-clang model asan short-fuzz
+CHECKS := layers deploy format luacheck cppcheck tidy warnings-gcc warnings-clang model asan \
+          short-fuzz
 
 # Taken out because they were wrong about this code; clang-tidy and the sanitizers look for the same.
 CPPCHECK_OFF := missingIncludeSystem normalCheckLevelMaxBranches uninitvar shiftNegativeLHS memleak \
                 arrayIndexThenCheck
 
-.PHONY: format luacheck cppcheck tidy warnings-gcc warnings-clang short-fuzz model
+.PHONY: deploy format luacheck cppcheck tidy warnings-gcc warnings-clang short-fuzz model
 check: | bootstrap ## every check: layers, format, linters, warnings as errors, sanitizers, fuzzers
 	@failed=; for step in $(CHECKS); do \
 	    if $(MAKE) BOOTSTRAP=: $$step; then echo "check: $$step passed"; \
@@ -263,8 +264,11 @@ check: | bootstrap ## every check: layers, format, linters, warnings as errors, 
 layers: ## check that no file uses what is above it
 	$(Q)$(LUA) scripts/check/layers.lua
 
+deploy: ## check that the templates for EC2 fit the code, and each other
+	$(Q)$(LUA) scripts/check/deploy.lua
+
 lint: | bootstrap ## the quick checks only: layers, format, linters
-	$(Q)$(MAKE) BOOTSTRAP=: layers format luacheck cppcheck tidy
+	$(Q)$(MAKE) BOOTSTRAP=: layers deploy format luacheck cppcheck tidy
 
 fmt: | bootstrap ## format the C sources
 	$(Q)$(CLANG_FORMAT) -i $(C_FILES)

@@ -61,12 +61,12 @@ local function forget(session)
   if not session.stale then setmetatable(session.vars, nil) end
 end
 
---- Run fn in a task of its own. @return whether it ended well, and why not
-local function guarded(session, fn, ...)
-  local job = task.start(fn, ...)
-  session.job = job
+--- Run fn in a task of its own, held as session[field]. @return nil, or why it failed
+local function guarded(session, field, fn)
+  local job = task.start(fn)
+  session[field] = job
   job:wait()
-  session.job = nil
+  session[field] = nil
   return job:failure()
 end
 
@@ -76,7 +76,7 @@ local function line(self, session, code)
     code = is_secret(code) and "(kept out of the log)" or code })
   session.printed, session.interrupted = 0, false
   local kind, text
-  local failure = guarded(session, function()
+  local failure = guarded(session, "job", function()
     self.server:heed(session.id)
     kind, text = self.repl().line(session, code)
   end)
@@ -92,8 +92,8 @@ end
 
 local function completion(self, session, text)
   local insert, show
-  if not session.job then
-    guarded(session, function()
+  if not session.job and not session.completion then
+    guarded(session, "completion", function()
       self.server:heed(session.id)
       insert, show = self.repl().complete(session, text)
     end)

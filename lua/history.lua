@@ -203,14 +203,16 @@ local function rows_of(state, name)
       if not found and code ~= "NoSuchKey" then return rows end
       text = found and found.body
     end
-    if not text then return rows end
-    local frame, message = csv.parse(text, { text_only = true, max_bytes = MOST_SCORED })
-    if not frame then
+    local frame, message
+    if text then
+      frame, message = csv.parse(text, { text_only = true, max_bytes = MOST_SCORED })
+    end
+    if frame then
+      rows = context.flagged_rows(frame, keys.scored(name))
+    elseif text then
       context.log("warning", "the flagged rows of a scored file cannot be shown",
         { key = keys.scored(name), reason = message })
-      return rows
     end
-    rows = context.flagged_rows(frame, keys.scored(name))
   end
   -- Reading waits: the batch may have been scored anew meanwhile.
   if state.batches[name] == batch then state.rows[name] = { rows = rows } end

@@ -111,7 +111,8 @@ local function take_up(self, cause)
   if self.pending then return end
   self.pending = true
   local guard <close> = setmetatable({}, { __close = function() self.pending = false end })
-  if settle(self) then self:now(cause) end
+  -- Again, because a file may have changed after the build had read it.
+  while settle(self) and not self.shared.draining do self:now(cause) end
   return guard
 end
 

@@ -88,14 +88,15 @@ local function run(self, code)
     local kind, text = self.connection:receive(interrupted_at and PATIENCE or nil)
     if kind == "O" then
       self.print(text)
-    elseif kind then
+    elseif kind and kind ~= "L" then -- an L comes too late for its Tab
       return kind, text
-    elseif text == "interrupted" and not interrupted_at then
-      interrupted_at = host.now()
+    elseif text == "interrupted" then
+      interrupted_at = interrupted_at or host.now()
       self.connection:send("I", "")
-    elseif text ~= "late" then
+    elseif not kind and text ~= "late" then
       break
-    elseif interrupted_at then
+    end
+    if interrupted_at and host.now() - interrupted_at > PATIENCE then
       return nil, "the console does not answer"
     end
   end
@@ -157,11 +158,13 @@ end
 local function on_tab(self, before)
   return function(text)
     self.connection:send("C", before() .. text)
-    local deadline = host.now() + PATIENCE
+    local broken = false
     repeat
       local kind, answer = self.connection:receive(PATIENCE)
-      if kind == "L" then return answer:match("^(%Z*)%z(.*)$") end
-    until not kind or host.now() > deadline
+      if kind == "L" and not broken then return answer:match("^(%Z*)%z(.*)$") end
+      broken = broken or answer == "interrupted"
+    until kind == "L" or not kind and answer ~= "interrupted"
+    return nil, nil, broken
   end
 end
 
@@ -218,7 +221,7 @@ end
 -- @param fail function(code, message): ends the process
 function repl_client.run(given, fail)
   if given.serve then return require("repl_bucket").run(given, fail) end
-  host.configure({ slice = 1e9 })
+  host.configure({ slice = 1e6 })
   task.sleep(0)
   local connection, message = open(given)
   if not connection then return fail(1, message) end

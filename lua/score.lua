@@ -116,9 +116,11 @@ local function work(built, context, given, text, bar)
   batch.score(self, scoring, policy, context.detect)
   local key = source_key(given.input)
   local name = keys.name(key) or "stdin"
-  local summary = batch.summary(self, { source_key = key, output_key = keys.scored(name),
-    processed_at = host.utc(), source_etag = built.require("digest").md5(text),
-    counts = baseline.counts(scoring, self.channels), policy = policy, unlearned = unlearned,
+  -- Only when it is asked for: its etag is a walk over the whole text.
+  local summary = given.summary and batch.summary(self, {
+    source_key = key, output_key = keys.scored(name), processed_at = host.utc(),
+    source_etag = built.require("digest").md5(text), policy = policy, unlearned = unlearned,
+    counts = baseline.counts(scoring, self.channels),
     duration_seconds = tonumber(("%.6f"):format(host.now() - began)) })
   return { summary = summary, baseline = baseline.format(after), batch = self }
 end
@@ -153,7 +155,7 @@ function score.run(given, fail)
   local function save(file) return result.batch.frame:save(file) end
   local outputs = { { given.output or "-", save },
     { given.save_baseline, text_writer(result.baseline) },
-    { given.summary, text_writer(json.encode(result.summary, { indent = 2 })) } }
+    { given.summary, result.summary and text_writer(json.encode(result.summary, { indent = 2 })) } }
   for _, output in ipairs(outputs) do
     if output[1] then
       local ok, reason = write(output[1], output[2])

@@ -9,6 +9,7 @@ local scripts_dir = {}
 local ENTRY = "app"
 
 local LOAD_SECONDS = 5
+local HELD_SECONDS = 0.005
 
 local function exists(path)
   local file = io.open(path, "r")
@@ -44,9 +45,14 @@ local function put_together(built, shared, result)
   end
 end
 
---- Between two modules the service goes on, and each may compute for a slice.
-local function pause()
-  if coroutine.isyieldable() then task.sleep(0) end
+--- A function that lets the service go on, between two modules, when it was held for a while.
+local function pauser()
+  local last = host.now()
+  return function()
+    if host.now() - last < HELD_SECONDS or not coroutine.isyieldable() then return end
+    task.sleep(0)
+    last = host.now()
+  end
 end
 
 --- Build generation `number` from the directory and put its service together. What the scripts do
@@ -55,7 +61,7 @@ end
 -- @return generation, context, seen; or nil, message, seen (what was read: see generation.new)
 function scripts_dir.build(number, path, shared)
   local dirs = { { path = path, label = "scripts" }, { path = host.root .. "/lua", label = "lua" } }
-  local built = generation.new(number, dirs, function(text) host.log("info", text) end, pause)
+  local built = generation.new(number, dirs, function(text) host.log("info", text) end, pauser())
   local result = {}
   local job = task.start(put_together, built, shared, result)
   if not job:wait(LOAD_SECONDS) then

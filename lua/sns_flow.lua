@@ -13,6 +13,7 @@ local s3_events = require "s3_events"
 local schema = require "schema"
 local sns = require "sns"
 local sns_chain = require "sns_chain"
+local suggest = require "suggest"
 
 local sns_flow = {}
 
@@ -22,6 +23,10 @@ local CERTIFICATE_BYTES, SUBSCRIBE_BYTES = 32768, 65536
 local KINDS = {
   Notification = true, SubscriptionConfirmation = true, UnsubscribeConfirmation = true,
 }
+
+-- What a policy may set.
+local FIELDS = { topics = true, max_age = true, clock_skew = true, raw = true, chain = true,
+  confirm = true, on_unsubscribe = true }
 
 -- Refusals that may turn into belief without the message changing.
 local TEMPORARY = {
@@ -43,6 +48,12 @@ end
 -- is loaded, so that a broken one changes nothing.
 function sns_flow.check(policy)
   if type(policy) ~= "table" then return nil, "sns_handshake must return a table" end
+  for name in pairs(policy) do
+    if not FIELDS[name] then
+      return nil, ("sns_handshake: unknown field '%s'%s"):format(tostring(name),
+        suggest.phrase(tostring(name), FIELDS))
+    end
+  end
   if policy.topics ~= nil and type(policy.topics) ~= "table" then
     return nil, "sns_handshake: topics must be a list of ARNs"
   end

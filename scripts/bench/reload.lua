@@ -1,5 +1,6 @@
 -- bench reload: how alive the service is: time from a save to the new answer, many reloads and the
--- memory after them, a round trip of the console, and what /health feels of a waiting line.
+-- memory after them, a round trip of the console, what /health feels of a waiting line, and a
+-- storm of reloads under wrk, where it is installed.
 --
 --     lua5.4 scripts/bench/reload.lua [RELOADS|quick]      10 000, or 500 when quick
 --
@@ -140,11 +141,36 @@ local function health_while(what, code)
   report("/health " .. what, times)
 end
 
+--- wrk asks as fast as it can while the scripts are saved 200 times a minute, a third wrong.
+local function storm(seconds)
+  if not os.execute("command -v wrk >/dev/null") then
+    return print("a storm of reloads: left out, there is no wrk")
+  end
+  local first = select(2, s:get("/health")).generation
+  local wrk = io.popen(("wrk -t1 -c16 -d%ds http://127.0.0.1:%d/baseline/current 2>&1"):format(
+    seconds, s.port))
+  local stop, saves, wrong = socket.gettime() + seconds, 0, 0
+  while socket.gettime() < stop do
+    saves = saves + 1
+    if saves % 3 == 0 then wrong = wrong + 1 end
+    daemon.write(scripts .. "/routes.lua",
+      saves % 3 == 0 and "return ((" or routes .. "-- " .. saves)
+    socket.sleep(0.3)
+  end
+  local said = wrk:read("a")
+  wrk:close()
+  print(("a storm of reloads, %d s: %s requests a second; %d saves, %d of them wrong, %d new "
+    .. "generations; %s"):format(seconds, said:match("Requests/sec:%s+(%S+)"), saves, wrong,
+    select(2, s:get("/health")).generation - first,
+    said:match("Non%-2xx[^\n]*") or said:match("Socket errors[^\n]*") or "no request failed"))
+end
+
 local ok, message = pcall(function()
   round_trip()
   health_while("while nothing runs")
   health_while("while a line of the console waits 2 s", "task.sleep(2)")
   save_to_answer()
+  storm(arg[1] == "quick" and 6 or 60)
   many_reloads()
 end)
 s:remove()

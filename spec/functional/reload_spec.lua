@@ -2,7 +2,6 @@
 local daemon = require("daemon")
 local socket = require("socket")
 
-local build = os.getenv("ANOMALYD_BUILD") or "build"
 local HEADER = "timestamp,temperature,humidity,pressure,wind_speed\n"
 
 local function rows(n, last)
@@ -94,7 +93,7 @@ describe("serve --reload", function()
       repeat socket.sleep(0.005) until version() == tostring(i) or socket.gettime() > began + 5
       best = math.min(best, socket.gettime() - began)
     end
-    assert.is_true(best < 0.2, "it took " .. best)
+    assert.is_true(best < 0.2 * daemon.slowness, "it took " .. best)
   end)
 
   it("takes up a checkout", function()
@@ -130,7 +129,6 @@ describe("serve --reload", function()
     s = start()
     s:write("routes.lua", routes_with(s, "good"))
     s:expect_generation(2)
-    local policy, detect = s:read("baseline_policy.lua"), s:read("detect.lua")
     local wrong = {
       { "routes.lua", "return function(app)\n  app.get(\n", "scripts/routes.lua:3: " },
       { "routes.lua", "\nerror('not today')", "scripts/routes.lua:2: not today" },
@@ -149,29 +147,25 @@ describe("serve --reload", function()
       { "baseline_policy.lua", "return { maturity = 'x' }", "maturity must be a whole number" },
       { "baseline_policy.lua", "return 3", "policy must be a table, not number" },
       { "detect.lua", "return {}", "detect must be a function" },
-      { "sns_handshake.lua", "return { topcs = {} }", "scripts/sns_handshake.lua: " },
+      { "sns_handshake.lua", "return { topcs = {} }", "did you mean 'topics'?" },
     }
     for i, case in ipairs(wrong) do
+      local good = s:read(case[1])
       s:write(case[1], case[2])
       local message = s:wait_for(function()
         local now = s:health()
-        assert.equal(2 * i, now.generation)
+        assert.equal(1 + i, now.generation, s:log():gsub('[^\n]*"GET [^\n]*\n', ""))
         return now.reload_error
       end, "the error of " .. case[2])
       assert.truthy(message:find(case[3], 1, true), message)
-      assert.truthy(s:log():find("reload failed, generation " .. 2 * i .. " goes on", 1, true))
+      assert.truthy(s:log():find("reload failed, generation " .. 1 + i .. " goes on", 1, true))
       assert.equal("good", version())
       local code, shown = s:repl("-e :gen")
       assert.equal(0, code)
       assert.truthy(shown:find(case[3], 1, true), shown)
-      s:write("baseline_policy.lua", policy)
-      s:write("detect.lua", detect)
-      s:write("sns_handshake.lua", daemon.read("scripts/sns_handshake.lua"))
-      s:write("routes.lua", routes_with(s, "good"))
-      s:wait_for(function() return s:health().generation == 2 * i + 1 end, "the good one")
+      s:write(case[1], good .. "-- " .. i .. "\n")
+      s:wait_for(function() return s:health().generation == 2 + i end, "the good one")
       assert.is_nil(s:health().reload_error)
-      s:write("routes.lua", routes_with(s, "good", "local _ = " .. i))
-      s:wait_for(function() return s:health().generation == 2 * i + 2 end, "one more")
     end
     s:sh("rm detect.lua")
     s:wait_for(function() return s:health().reload_error end, "the error of a missing file")
@@ -277,7 +271,7 @@ describe("serve --reload", function()
     s = start()
     s:drop("one.csv", rows(50, 11))
     s:summary("one")
-    local storm = io.popen(("%s/anomalyd -l spec/support/storm.lua %d 4 8"):format(build, s.port))
+    local storm = io.popen(("%s -l spec/support/storm.lua %d 4 8"):format(daemon.program, s.port))
     local stop, n = socket.gettime() + 3.5, 0
     while socket.gettime() < stop do
       n = n + 1
@@ -287,7 +281,7 @@ describe("serve --reload", function()
     local requests, failures, first = storm:read("a"):match("(%d+) (%d+) (.*)")
     storm:close()
     assert.equal("0", failures, first)
-    assert.is_true(tonumber(requests) > 100)
+    assert.is_true(tonumber(requests) > 50)
     assert.is_true(s:health().generation > 5)
     assert.truthy(s:log():find("reload failed", 1, true))
   end)

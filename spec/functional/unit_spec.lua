@@ -54,9 +54,11 @@ local function allowed_calls(unit)
   local found, allowed = groups(), {}
   for _, line in ipairs(unit.SystemCallFilter) do
     local minus = line:sub(1, 1) == "~"
-    for group in line:gmatch("@[%w-]+") do
-      for call in pairs(expand(found, group, {})) do allowed[call] = not minus end
+    for name in line:gmatch("@?[%w_-]+") do
+      local calls = found[name] and expand(found, name, {}) or { [name] = true }
+      for call in pairs(calls) do allowed[call] = not minus end
     end
+    for call in (" " .. line:gsub("^~", "")):gmatch("%s([%w_]+)") do allowed[call] = not minus end
   end
   return allowed
 end

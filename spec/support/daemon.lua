@@ -13,6 +13,10 @@ local daemon = {}
 daemon.__index = daemon
 
 local build = os.getenv("ANOMALYD_BUILD") or "build"
+
+--- The program that is started: one with sanitizers under `make asan`, which takes its time.
+daemon.program = os.getenv("ANOMALYD_PROGRAM") or build .. "/anomalyd"
+daemon.slowness = daemon.program ~= build .. "/anomalyd" and 5 or 1
 local counter = 0
 
 local function run(command)
@@ -48,8 +52,8 @@ end
 function daemon.run(arguments, input, env)
   local dir = daemon.directory()
   if input then daemon.write(dir .. "/in", input) end
-  local _, _, code = os.execute(("env %s %s/anomalyd %s <%s >%s/out 2>%s/err"):format(env or "",
-    build, arguments, input and dir .. "/in" or "/dev/null", dir, dir))
+  local _, _, code = os.execute(("env %s %s %s <%s >%s/out 2>%s/err"):format(env or "",
+    daemon.program, arguments, input and dir .. "/in" or "/dev/null", dir, dir))
   local out, err = daemon.read(dir .. "/out"), daemon.read(dir .. "/err")
   os.execute("rm -rf " .. dir)
   return code, out, err
@@ -78,8 +82,8 @@ end
 
 local function launch(self)
   -- A console of its own: the usual place has room for one service.
-  local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s/anomalyd serve --host 127.0.0.1 "
-    .. "--port 0 --bucket %s %s"):format(self.dir, self.env, build, self.bucket, self.args)
+  local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s serve --host 127.0.0.1 "
+    .. "--port 0 --bucket %s %s"):format(self.dir, self.env, daemon.program, self.bucket, self.args)
   -- The shell that waits writes the exit code down for stop().
   self.pid = tonumber(run(("( %s >>%s 2>&1 & echo $! >%s/pid; wait $!; echo $? >%s/code ) " ..
     ">/dev/null 2>&1 & while [ ! -s %s/pid ]; do sleep 0.005; done; cat %s/pid"):format(command,

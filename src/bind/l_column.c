@@ -30,7 +30,7 @@
 #define COLUMN "anomalyd.column"
 
 /* A longer column is worth a worker; a worker splits it into such parts. */
-enum { HEAVY_CELLS = 32768, PART_CELLS = 65536 };
+enum { HEAVY_CELLS = 32768, PART_CELLS = 65536, MOST_COLUMNS = 65536 };
 
 static int l_gc(lua_State *L)
 {
@@ -442,6 +442,7 @@ static int run_list(lua_State *L, void (*map)(const struct map_op *m, size_t fro
     luaL_checktype(L, 1, LUA_TTABLE);
     n = luaL_len(L, 1);
     luaL_argcheck(L, n >= 1, 1, "at least one column");
+    luaL_argcheck(L, n <= MOST_COLUMNS, 1, "at most 65536 columns");
     lua_geti(L, 1, 1);
     first = check_listed(L, 1);
     m = map_new(L, first, (size_t)n, map);

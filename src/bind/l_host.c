@@ -69,7 +69,7 @@ static int l_configure(lua_State *L)
     if (lua_getfield(L, 1, "workers") != LUA_TNIL)
         pool_width(host->pool, (int)number_in(L, "workers", 1, 64));
     if (lua_getfield(L, 1, "slice") != LUA_TNIL)
-        tasks_slice(host->tasks, number_in(L, "slice", 0.001, 1e6));
+        tasks_slice(host->tasks, number_in(L, "slice", 0.001, 1e9));
     if (lua_getfield(L, 1, "lua_memory") != LUA_TNIL)
         host->lua_limit = host->lua_bytes + (size_t)number_in(L, "lua_memory", 0, 0x1p53);
     return 0;

@@ -4,7 +4,8 @@
  *     editor:read(prompt) -> text | nil, "interrupted" | "ended"
  *         "interrupted": Ctrl-C; "ended": Ctrl-D on an empty line, or the terminal is gone
  *     editor:history(list)       what Up goes through, the oldest first; entries may have many lines
- *     editor:on_tab(fn)          fn(text before the cursor) -> text to insert, text to show below
+ *     editor:on_tab(fn)          fn(text before the cursor) -> text to insert, text to show below,
+ *                                whether to give the line up instead
  *     editor:close()
  *   line_edit.width() -> columns of the terminal
  *
@@ -20,6 +21,7 @@
 #include <langinfo.h>
 #include <lauxlib.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,7 @@
 
 #define EDITOR "anomalyd.line_edit"
 
-enum { KEY_BREAK = 3, HISTORY_SIZE = 10000, PROMPT_MAX = 64 };
+enum { KEY_BREAK = 3, KEY_END = 4, HISTORY_SIZE = 10000, PROMPT_MAX = 64 };
 
 /* In the userdata: never moves, libedit knows it. */
 struct editor {
@@ -39,6 +41,7 @@ struct editor {
     int on_tab;   /* registry reference */
     bool interrupted;
     bool ended;
+    bool ahead; /* the next byte was typed before the terminal was ours */
     char prompt[PROMPT_MAX];
 };
 
@@ -85,8 +88,11 @@ static int next_byte(EditLine *el)
 /* libedit's reader: one character of what is typed. */
 static int get_character(EditLine *el, wchar_t *c)
 {
+    struct editor *e = editor_of(el);
     mbstate_t state = {0};
+    bool ahead = e->ahead;
 
+    e->ahead = false;
     for (;;) {
         int byte = next_byte(el);
         char b = (char)byte;
@@ -94,6 +100,9 @@ static int get_character(EditLine *el, wchar_t *c)
 
         if (byte < 0)
             return 0;
+        /* The terminal keeps a Ctrl-D that was typed before as a zero byte. */
+        if (byte == 0 && ahead)
+            b = KEY_END;
         n = mbrtowc(c, &b, 1, &state);
         if (n == (size_t)-1) {
             *c = L'?';
@@ -112,7 +121,7 @@ static unsigned char on_break(EditLine *el, int key)
     return CC_NEWLINE;
 }
 
-/* Protected: (fn, text) -> what to insert, what to show. */
+/* Ask on_tab's function and do what it says. */
 static unsigned char complete(EditLine *el, struct editor *e)
 {
     const LineInfo *line = el_line(el);
@@ -122,12 +131,16 @@ static unsigned char complete(EditLine *el, struct editor *e)
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->on_tab);
     lua_pushlstring(L, line->buffer, (size_t)(line->cursor - line->buffer));
-    if (lua_pcall(L, 1, 2, 0) != LUA_OK) {
+    if (lua_pcall(L, 1, 3, 0) != LUA_OK) {
         lua_pop(L, 1);
         return CC_ERROR;
     }
-    insert = lua_tostring(L, -2);
-    show = lua_tostring(L, -1);
+    if (lua_toboolean(L, -1)) {
+        lua_pop(L, 3);
+        return on_break(el, KEY_BREAK);
+    }
+    insert = lua_tostring(L, -3);
+    show = lua_tostring(L, -2);
     if (insert != NULL && *insert != '\0' && el_insertstr(el, insert) == 0)
         result = CC_REFRESH;
     if (show != NULL && *show != '\0') {
@@ -137,7 +150,7 @@ static unsigned char complete(EditLine *el, struct editor *e)
     } else if (result == CC_NORM) {
         result = CC_ERROR;
     }
-    lua_pop(L, 2);
+    lua_pop(L, 3);
     return result;
 }
 
@@ -197,8 +210,8 @@ static int prepare(struct editor *e)
     el_set(e->el, EL_PROMPT, give_prompt);
     el_set(e->el, EL_HIST, history, e->history);
     el_wset(e->el, EL_GETCFN, get_character);
-    el_set(e->el, EL_ADDFN, "anomalyd-break", "Give the line up", on_break);
-    el_set(e->el, EL_ADDFN, "anomalyd-complete", "Complete the word", on_tab);
+    el_wset(e->el, EL_ADDFN, L"anomalyd-break", L"Give the line up", on_break);
+    el_wset(e->el, EL_ADDFN, L"anomalyd-complete", L"Complete the word", on_tab);
     el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(e->el, NULL);
     el_set(e->el, EL_BIND, "^C", "anomalyd-break", NULL);
@@ -236,6 +249,9 @@ static int l_read(lua_State *L)
     snprintf(e->prompt, sizeof e->prompt, "%s", luaL_checkstring(L, 2));
     e->L = L;
     e->interrupted = e->ended = false;
+    e->ahead = poll(&(struct pollfd){STDIN_FILENO, POLLIN, 0}, 1, 0) > 0;
+    /* Before the prompt is shown, so that what answers it is read as keys. */
+    el_set(e->el, EL_PREP_TERM, 1);
     line = el_gets(e->el, &n);
     e->L = NULL;
     if (e->interrupted || line == NULL || n <= 0) {

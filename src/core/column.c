@@ -1,14 +1,13 @@
 /* column: see column.h. */
 #include "core/column.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 
 struct column *column_new(size_t n)
 {
     struct column *c;
 
-    if (n > (SIZE_MAX - sizeof *c) / sizeof(double))
+    if (n > COLUMN_MOST)
         return NULL;
     c = malloc(sizeof *c + n * sizeof(double));
     if (c == NULL)

@@ -9,13 +9,17 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+/* More cells than any machine has room for in one batch. */
+#define COLUMN_MOST ((size_t)1 << 31)
+
 struct column {
     atomic_size_t refs;
     size_t n;
     double cells[];
 };
 
-/* A column of n cells with one reference, cells not set. NULL when memory is short. */
+/* A column of n cells with one reference, cells not set. NULL when memory is short or n passes
+ * COLUMN_MOST. */
 struct column *column_new(size_t n);
 
 /* One more reference; returns its argument. */

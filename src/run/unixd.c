@@ -52,12 +52,6 @@ static struct peer *find(const struct unixd *server, unsigned id)
 
 static void peer_free(struct peer *p)
 {
-    struct peer **link = &p->server->peers;
-
-    while (*link != p)
-        link = &(*link)->next;
-    *link = p->next;
-    p->server->n_peers--;
     bufferevent_free(p->bev);
     free(p);
 }
@@ -65,8 +59,13 @@ static void peer_free(struct peer *p)
 static void peer_gone(struct peer *p)
 {
     const struct unixd_owner *owner = &p->server->owner;
+    struct peer **link = &p->server->peers;
     unsigned id = p->id;
 
+    while (*link != p)
+        link = &(*link)->next;
+    *link = p->next;
+    p->server->n_peers--;
     peer_free(p);
     owner->close(id, owner->ctx);
 }
@@ -337,8 +336,10 @@ void unixd_free(struct unixd *server)
 
     if (server == NULL)
         return;
-    while (server->peers != NULL)
-        peer_free(server->peers);
+    for (struct peer *p = server->peers, *next; p != NULL; p = next) {
+        next = p->next;
+        peer_free(p);
+    }
     if (server->listener != NULL) {
         evconnlistener_free(server->listener);
         if (lstat(server->address.sun_path, &st) == 0 && st.st_dev == server->device &&
