@@ -108,7 +108,7 @@ static double timed(void (*task)(const struct numbers *n), const struct numbers 
     double started = now();
 
     task(n);
-    return (now() - started) / N;
+    return (now() - started) / (double)N;
 }
 
 static int ascending(const void *a, const void *b)
