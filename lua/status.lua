@@ -8,6 +8,15 @@ local store = require("store")
 
 local status = {}
 
+--- With which keys S3 is asked: where they are from and when they expire, never the keys.
+local function credentials_of(shared)
+  local info = store.info(shared.handle)
+  local keys = info and info.credentials
+  if not keys then return nil end
+  return json.object({ "source", "expires", "message" }, { source = keys.source,
+    expires = keys.expires and host.utc(keys.expires), message = keys.message })
+end
+
 --- GET /health: alive, in the form of the service this replaces, and what the console shows first.
 function status.health()
   local shared = context.shared
@@ -16,9 +25,10 @@ function status.health()
     generation = shared.generation, reload_error = shared.reload_error,
     bucket_reachable = shared.bucket_error == nil, bucket_error = shared.bucket_error,
     version = host.version, uptime_seconds = math.floor(host.now() - shared.started),
+    credentials = credentials_of(shared),
   }
   return json.object({ "status", "bucket", "timestamp", "version", "uptime_seconds", "generation",
-    "reload_error", "bucket_reachable", "bucket_error" }, body)
+    "reload_error", "bucket_reachable", "bucket_error", "credentials" }, body)
 end
 
 --- What keeps S3's requests from being signed, or nil.

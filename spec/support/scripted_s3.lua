@@ -24,7 +24,7 @@ end
 --- A client of the server, with `options` beside the usual ones.
 function scripted_s3.client(server, options)
   local given = { bucket = "bucket", region = "us-east-1", endpoint = server.url,
-    credentials = scripted_s3.keys(), backoff = 0.01, stall_timeout = 1 }
+    credentials = scripted_s3.keys(), backoff = 0.01 }
   for name, value in pairs(options or {}) do given[name] = value end
   return assert(s3.client(given))
 end

@@ -52,7 +52,7 @@ describe("an S3 client's retries", function()
       against({ fault, answer(200, md5, "0123456789") }, function(client, server)
         assert.equal("0123456789", assert(client:get("k")).body)
         assert.equal(2, #server:requests())
-      end)
+      end, { stall_timeout = 2 })
     end
   end)
 
@@ -68,7 +68,8 @@ describe("an S3 client's retries", function()
     assert.equal("Cut", code_of(answer(200, {}, "0123456789", { cut = 4 })))
     local another = { { "ETag", '"' .. ("0"):rep(32) .. '"' } }
     assert.equal("BadDigest", code_of(answer(200, another, "x")))
-    local code, message = code_of(scripted.raw("HTTP/1.1 200 OK\r\n", "stall"), { attempts = 1 })
+    local code, message = code_of(scripted.raw("HTTP/1.1 200 OK\r\n", "stall"),
+      { attempts = 1, stall_timeout = 1 })
     assert.equal("Timeout", code)
     assert.matches("nothing moved for 1 s", message)
     code, message = code_of(scripted.raw("", "stall"), { attempts = 1, timeout = 0.2 })
