@@ -1,8 +1,8 @@
 --- memory: gives back to the system what a large batch needed.
 --
 -- A batch's texts and columns are garbage when it ends, but the collector, which counts what is
--- alive, would wait until about as much has come again, and the C library keeps freed memory for the
--- next call. On a small machine that is most of its memory, held for nothing.
+-- alive, would wait until about as much has come again, and the C library keeps freed memory for
+-- the next call. On a small machine that is most of its memory, held for nothing.
 local host = require("host")
 local task = require("task")
 
