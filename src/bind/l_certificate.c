@@ -19,6 +19,7 @@
 #include "core/certificate.h"
 
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/armor.h"
 
@@ -95,11 +96,10 @@ static int l_unbase64(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    struct buf *bytes = lua_newuserdatauv(L, sizeof *bytes, 0);
+    struct buf *bytes = class_box(L, BYTES, sizeof *bytes, l_bytes_gc);
     struct fail fail;
 
     buf_init(bytes, UNBASE64_MAX);
-    luaL_setmetatable(L, BYTES);
     if (armor_base64(text, len, bytes, &fail) != 0)
         return bridge_fail(L, &fail);
     lua_pushlstring(L, bytes->data == NULL ? "" : bytes->data, bytes->len);
@@ -289,37 +289,15 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-    {"__gc", l_gc},
-    {"__close", l_gc},
-    {"__tostring", l_tostring},
+    {"__gc", l_gc}, {"__close", l_gc}, {"__index", l_index}, {"__tostring", l_tostring},
     {NULL, NULL},
 };
-
-static void register_types(lua_State *L)
-{
-    if (luaL_newmetatable(L, BYTES)) {
-        lua_pushcfunction(L, l_bytes_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, BYTES);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
-    if (luaL_newmetatable(L, CERTIFICATE)) {
-        luaL_setfuncs(L, metamethods, 0);
-        luaL_newlib(L, methods);
-        lua_pushcclosure(L, l_index, 1);
-        lua_setfield(L, -2, "__index");
-        lua_pushliteral(L, CERTIFICATE);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
-}
 
 /* luaopen_certificate, for the host's preload table and for certificate.so. */
 int luaopen_certificate(lua_State *L)
 {
     luaL_checkversion(L);
-    register_types(L);
+    class_define(L, CERTIFICATE, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -22,6 +22,7 @@
  * the calls give nil, message, "NoMemory".
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/iforest_options.h"
 #include "bind/l_column.h"
 #include "bind/modules.h"
@@ -434,14 +435,14 @@ static void push_fact(lua_State *L, const struct iforest_facts *facts, const cha
         lua_pushliteral(L, "auto");
 }
 
+/* One of the methods in upvalue 1, or a fact of the forest. */
 static int l_forest_index(lua_State *L)
 {
     struct iforest_facts facts;
     const char *name = luaL_checkstring(L, 2);
 
     iforest_facts(check_forest(L)->forest, &facts);
-    lua_getfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    if (lua_getfield(L, -1, name) == LUA_TNIL)
+    if (lua_getfield(L, lua_upvalueindex(1), name) == LUA_TNIL)
         push_fact(L, &facts, name);
     return 1;
 }
@@ -505,14 +506,7 @@ int luaopen_iforest(lua_State *L)
 {
     luaL_checkversion(L);
     column_register(L);
-    if (luaL_newmetatable(L, FOREST)) {
-        luaL_setfuncs(L, metamethods, 0);
-        lua_pushliteral(L, FOREST);
-        lua_setfield(L, -2, "__metatable");
-        luaL_newlib(L, methods);
-        lua_setfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    }
-    lua_pop(L, 1);
+    class_define(L, FOREST, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }
