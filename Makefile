@@ -48,7 +48,7 @@ BIND := $(wildcard src/bind/*.c)
 # what it needs of the other files. These are the host's alone:
 HOST_MODULES := console_client console_server host line_edit server task watch
 MODULES := $(filter-out $(HOST_MODULES),$(patsubst src/bind/l_%.c,%,$(wildcard src/bind/l_*.c)))
-SHARED_BIND := src/bind/l_column.c $(filter-out src/bind/task.c src/bind/host.c src/bind/l_%,$(BIND))
+SHARED_BIND := src/bind/l_column.c $(filter-out src/bind/task.c src/bind/wait.c src/bind/host.c src/bind/l_%,$(BIND))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SO := $(MODULES:%=$(BUILD)/lua/%.so)

@@ -143,7 +143,7 @@ static void fire(struct signal *s)
 
         waiter_unlink(w);
         w->fired = true;
-        task_wake(&w->op);
+        wait_wake(&w->op);
     }
 }
 
