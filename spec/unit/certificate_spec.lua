@@ -1,14 +1,10 @@
 local certificate = require "certificate"
+local files = require "files"
 local x509 = require "x509"
 
 local NOW = 1750000000 -- 2025-06-15
 
-local function fixture(name)
-  local file = assert(io.open("spec/fixtures/sns/" .. name, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local function fixture(name) return files.fixture("sns/" .. name) end
 
 describe("certificate", function()
   local maker, leaf, text, signature

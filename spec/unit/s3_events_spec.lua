@@ -1,12 +1,8 @@
+local files = require "files"
 local s3_events = require "s3_events"
 local shared = require "shared"
 
-local function fixture(name)
-  local file = assert(io.open("spec/fixtures/s3-events/" .. name, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local function fixture(name) return files.fixture("s3-events/" .. name) end
 
 local function events(document)
   return s3_events.events(document)
