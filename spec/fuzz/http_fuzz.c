@@ -3,25 +3,17 @@
  * The first byte says how the rest is cut into reads; each way must give the same requests and the
  * same refusal as one byte at a time, within the limits.
  */
+#include "check.h"
+
 #include "core/http_intake.h"
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct http_limits limits = {.max_head = 512, .max_headers = 8, .max_body = 300};
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static bool has_host(const struct http_message *m)
 {

@@ -218,18 +218,26 @@ static struct forest_op *begin(lua_State *L, enum kind kind, int arg,
     return f;
 }
 
-static int l_fit(lua_State *L)
+/* Begin to learn from the columns at 1, *rows long, with the options at 2. */
+static struct forest_op *begin_fit(lua_State *L, enum kind kind, size_t *rows)
 {
     struct iforest_options options;
     struct forest_op *f;
     int threads;
-    size_t rows = 0;
-    size_t n = iforest_options_columns(L, 1, &rows);
+    size_t n = iforest_options_columns(L, 1, rows);
 
-    iforest_options_read(L, 2, rows, &options);
+    iforest_options_read(L, 2, *rows, &options);
     threads = iforest_options_threads(L, 2);
-    f = begin(L, FIT, 1, &options, n, rows);
+    f = begin(L, kind, 1, &options, n, *rows);
     f->threads = threads;
+    return f;
+}
+
+static int l_fit(lua_State *L)
+{
+    size_t rows = 0;
+    struct forest_op *f = begin_fit(L, FIT, &rows);
+
     f->forest = calloc(1, sizeof *f->forest);
     if (f->forest == NULL)
         return luaL_error(L, "out of memory");
@@ -239,16 +247,9 @@ static int l_fit(lua_State *L)
 
 static int l_fit_score(lua_State *L)
 {
-    struct iforest_options options;
-    struct forest_op *f;
-    int threads;
     size_t rows = 0;
-    size_t n = iforest_options_columns(L, 1, &rows);
+    struct forest_op *f = begin_fit(L, FIT_SCORE, &rows);
 
-    iforest_options_read(L, 2, rows, &options);
-    threads = iforest_options_threads(L, 2);
-    f = begin(L, FIT_SCORE, 1, &options, n, rows);
-    f->threads = threads;
     f->scores = result_column(L, rows);
     f->decisions = result_column(L, rows);
     f->labels = result_column(L, rows);
