@@ -112,7 +112,8 @@ local function work(built, context, given, input, bar)
   -- Only when it is asked for: its etag is a walk over the whole text.
   local summary = given.summary and batch.summary(self, {
     source_key = key, output_key = keys.scored(name), processed_at = host.utc(),
-    source_etag = type(input) == "string" and digest.md5(input) or input:md5(), policy = policy, unlearned = unlearned,
+    source_etag = type(input) == "string" and digest.md5(input) or input:md5(),
+    policy = policy, unlearned = unlearned,
     counts = baseline.counts(scoring, self.channels),
     duration_seconds = tonumber(("%.6f"):format(host.now() - began)) })
   return { summary = summary, baseline = baseline.format(after), batch = self }

@@ -3,7 +3,7 @@
  *
  * A file is mapped only under a read lease of the kernel (fcntl(2), F_SETLEASE): as long as that is
  * held nobody can write into the file or shorten it, which under a mapping would end the program
- * with SIGBUS; who tries waits until the text is let go of. Where there is no lease to be had (a
+ * with SIGBUS; who tries, also this process, waits until the text is let go of. Where there is no lease to be had (a
  * pipe, another owner's file, a network disk, a file that is open for writing) the bytes are read.
  */
 #ifndef CORE_FILE_TEXT_H
