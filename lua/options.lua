@@ -64,6 +64,9 @@ local commands = {
       port = { kind = "integer", minimum = 0, maximum = 65535, default = 8000,
         help = "port to listen on; 0 picks a free one and prints it" },
       reload = { kind = "flag", help = "load changed scripts while running" },
+      ["tls-cert"] = { kind = "path", help = "serve HTTPS with this certificate and its chain "
+        .. "(PEM); loaded anew when it changes" },
+      ["tls-key"] = { kind = "path", help = "private key of --tls-cert (PEM)" },
       ["insecure-sns"] = { kind = "flag",
         help = "take unsigned SNS messages: for local use and tests only" },
     }),
