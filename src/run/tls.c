@@ -27,10 +27,10 @@ struct tls {
 
 /* ---- reading the files ---- */
 
-/* What OpenSSL holds against something, in its own words. */
+/* What OpenSSL holds against something, in its own words: the first error is the cause. */
 static const char *reason(void)
 {
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    const char *text = ERR_reason_error_string(ERR_peek_error());
 
     return text == NULL ? "unknown reason" : text;
 }
@@ -109,6 +109,7 @@ static EVP_PKEY *read_key(const char *path, struct tls_pair *pair, struct fail *
     if (file == NULL)
         return NULL;
     pair->key_exposed = (st.st_mode & S_IROTH) != 0;
+    ERR_clear_error();
     key = PEM_read_PrivateKey(file, NULL, no_password, &encrypted);
     fclose(file);
     if (key == NULL && encrypted)
