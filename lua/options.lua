@@ -36,7 +36,7 @@ local limits = {
   ["max-head"] = { kind = "integer", minimum = 1024, maximum = 1048576, default = 16384,
     help = "largest head of a request, in bytes" },
   ["head-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 10,
-    help = "seconds for a request's head to arrive" },
+    help = "seconds for a request's head to arrive, and for a TLS handshake" },
   ["body-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 60,
     help = "seconds for a request's body to arrive" },
   ["keep-alive"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 5,

@@ -487,7 +487,7 @@ describe("httpd's cap on connections" .. over, function()
       busy[i]:send(request("GET /delay/600"))
     end
     socket.sleep(0.1)
-    for _ = 1, 40 do
+    for _ = 1, over == "" and 40 or 8 do
       local s = dial(p)
       s:send(request("GET /size/1"))
       local status, headers = answer(s)
@@ -526,12 +526,12 @@ describe("httpd's cap on connections" .. over, function()
       local p = start("max_connections=" .. cap .. " quiet")
       local slow = start_slow(p, 1000)
       local worst = 0
-      for _ = 1, 50 do
+      for _ = 1, over == "" and 50 or 4 do
         local begun = socket.gettime()
         assert.equal(200, (ask(p, request("GET /size/10"))))
         worst = math.max(worst, socket.gettime() - begun)
       end
-      assert.is_true(worst < 1, "the slowest answer took " .. worst)
+      assert.is_true(worst < (over == "" and 1 or 4), "the slowest answer took " .. worst)
       local open = counts(p)
       assert.is_true(open > math.min(cap, 1000) * 0.9, open .. " connections were open")
       slow:close()

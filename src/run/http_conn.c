@@ -15,8 +15,10 @@
 #define NOT_LOOKED INT64_MIN
 
 /* A connection may wait so long, in seconds, before it has to make room for another. Without this
- * a rush of clients would push each other out before a single request was read. */
+ * a rush of clients would push each other out before a single request was read. A TLS handshake
+ * takes one round trip, or two. */
 #define GRACE 0.05
+#define TLS_GRACE 0.25
 
 enum {
     READ_MAX = 16384,     /* what a bufferevent reads at once */
@@ -466,7 +468,7 @@ bool http_pool_has_room(const struct http_pool *pool)
 
     if (conn == NULL)
         return pool->n < pool->max + HTTP_POOL_SPARE;
-    return now() - conn->since >= GRACE;
+    return now() - conn->since >= (pool->tls != NULL ? TLS_GRACE : GRACE);
 }
 
 struct bufferevent *http_pool_accept(struct event_base *base, void *arg)

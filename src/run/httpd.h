@@ -9,9 +9,9 @@
  * first byte; the body in max_body bytes and body_seconds; an idle connection lives idle_seconds (a
  * new one head_seconds, in which it also has to finish its TLS handshake); a client that takes less of an answer than 1 KiB a second is dropped after
  * one to two write_seconds. Nothing limits how long a handler takes. At max_connections the
- * connection that has waited longest without a complete request, if for 50 ms or more, makes room
- * for a new one, which waits in the kernel's queue meanwhile; when all of them are being handled, a
- * new one is told 503.
+ * connection that has waited longest without a complete request, if for 50 ms (TLS: 250 ms) or more,
+ * makes room for a new one, which waits in the kernel's queue meanwhile; when all of them are being
+ * handled, a new one is told 503.
  *
  * A client that goes away while its request is handled is not noticed before the answer is written.
  */
