@@ -48,7 +48,8 @@ BIND := $(wildcard src/bind/*.c)
 # what it needs of the other files. These are the host's alone:
 HOST_MODULES := console_client console_server host line_edit server task watch
 MODULES := $(filter-out $(HOST_MODULES),$(patsubst src/bind/l_%.c,%,$(wildcard src/bind/l_*.c)))
-SHARED_BIND := src/bind/l_column.c $(filter-out src/bind/task.c src/bind/host.c src/bind/l_%,$(BIND))
+SHARED_BIND := src/bind/l_column.c \
+               $(filter-out $(addprefix src/bind/,compiled.c task.c host.c l_%),$(BIND))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SO := $(MODULES:%=$(BUILD)/lua/%.so)
@@ -128,8 +129,20 @@ $(BUILD)/lua/%.so: $(BUILD)/obj/src/bind/l_%.o $(BUILD)/libbind.a $(BUILD)/libco
 	$(Q)$(CC) $(ALL_CFLAGS) -shared -o $@ $^ $(ALL_LDFLAGS) \
 	    $(shell pkg-config --libs libcurl libcrypto expat) -lm
 
+# The Lua files, compiled: see src/bind/compiled.h.
+$(BUILD)/gen/library.bin: src/bind/compiled.lua $(sort $(wildcard lua/*.lua scripts/*.lua))
+	@mkdir -p $(@D)
+	$(call say,LUAC,$@)
+	$(Q)md5sum $(filter-out $<,$^) | $(LUA) $< $@
+$(BUILD)/gen/library.s: $(BUILD)/gen/library.bin
+	@printf '%s\n' '.section .rodata' '.global compiled_library, compiled_library_end' \
+	    '.hidden compiled_library, compiled_library_end' 'compiled_library: .incbin "$<"' \
+	    'compiled_library_end:' '.section .note.GNU-stack, "", %progbits' >$@
+$(BUILD)/gen/library.o: $(BUILD)/gen/library.s $(BUILD)/flags
+	$(Q)$(CC) -c -o $@ $<
+
 # liblua is linked as a shared library, so that other people's modules (cjson) find Lua in it.
-$(BUILD)/anomalyd: $(call obj,src/main.c $(BIND) $(RUN) $(CORE))
+$(BUILD)/anomalyd: $(call obj,src/main.c $(BIND) $(RUN) $(CORE)) $(BUILD)/gen/library.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(PACKAGE_LIBS) -lm
 

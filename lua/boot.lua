@@ -2,6 +2,7 @@
 local host = require("host")
 
 package.path = host.root .. "/lua/?.lua;" .. package.path
+require("precompiled").install()
 require("coro")
 local options = require("options")
 

@@ -1,14 +1,16 @@
 --- generation (kernel): one complete, validated copy of the Lua side of the service.
 --
 -- A generation has an environment of its own and its own table of loaded modules for every file
--- under scripts/ and lua/; C modules and the kernel (boot, coro, generation, host) are shared. It
--- is built aside; whoever builds it decides whether it becomes the current one. Tasks that began on
--- an older generation keep it alive until they end; then the collector takes it.
+-- under scripts/ and lua/; C modules and the kernel (boot, coro, generation, host, ...) are shared.
+-- It is built aside; whoever builds it decides whether it becomes the current one. Tasks that began
+-- on an older generation keep it alive until they end; then the collector takes it.
 local digest = require("digest")
+local precompiled = require("precompiled")
 
 local generation = {}
 
-local kernel = { boot = true, coro = true, generation = true, host = true, task = true }
+local kernel = { boot = true, coro = true, generation = true, host = true, precompiled = true,
+  task = true }
 
 local function read(path)
   local file = io.open(path, "rb")
@@ -23,15 +25,16 @@ function generation.mark(path)
   return text and digest.md5(text) or false
 end
 
---- A module's text and the name its chunk gets in tracebacks; nil when there is none. Notes in
--- `seen` what every file was, also those that were not there.
+--- A module's text, its mark, and the name its chunk gets in tracebacks; nil when there is none.
+-- Notes in `seen` what every file was, also those that were not there.
 local function find(dirs, name, seen)
   local relative = name:gsub("%.", "/") .. ".lua"
   for _, dir in ipairs(dirs) do
     local path = dir.path .. "/" .. relative
     local text = read(path)
-    seen[path] = text and digest.md5(text) or false
-    if text then return text, "@" .. dir.label .. "/" .. relative end
+    local mark = text and digest.md5(text) or false
+    seen[path] = mark
+    if text then return text, mark, "@" .. dir.label .. "/" .. relative end
   end
 end
 
@@ -68,10 +71,10 @@ function generation.new(number, dirs, print_line, pause)
     if loaded == LOADING then error(("loop of require() through '%s'"):format(name), 2) end
     if loaded ~= nil then return loaded end
     if kernel[name] then return require(name) end
-    local text, chunk = find(dirs, name, self.seen)
+    local text, mark, chunk = find(dirs, name, self.seen)
     if not text then return require(name) end
     self.loaded[name] = LOADING
-    local fn, message = load(text, chunk, "t", env)
+    local fn, message = precompiled.load(text, mark, chunk, env)
     if not fn then
       self.loaded[name] = nil
       error(message, 0)

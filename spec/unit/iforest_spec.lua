@@ -309,6 +309,23 @@ describe("what nothing can be learnt from", function()
   end)
 end)
 
+describe("columns of flags", function()
+  it("are channels as any", function()
+    local numbers, list = {}, {}
+    for i = 1, 600 do numbers[i] = i % 7 - 3 end
+    local first = column.new(numbers)
+    local flags = first:above(1)
+    for i = 1, #flags do list[i] = flags[i] end
+    local narrow = iforest.fit_score({ first, flags }, { random_state = 1 })
+    local wide = iforest.fit_score({ first, column.new(list) }, { random_state = 1 })
+    assert.same(wide.scores:totable(), narrow.scores:totable())
+    assert.same(wide.labels:totable(), narrow.labels:totable())
+    local forest = iforest.fit({ first, flags }, { random_state = 1 })
+    assert.same(wide.labels:totable(), forest:predict({ first, flags }):totable())
+    assert.same(forest:explain({ first, column.new(list) }, 5), forest:explain({ first, flags }, 5))
+  end)
+end)
+
 describe("a wrong call", function()
   local good = { column.new { 1, 2, 3 }, column.new { 4, 5, 6 } }
 

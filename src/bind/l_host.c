@@ -14,7 +14,10 @@
  *   host.notify{ready, reloading, stopping = boolean, status = text, extend = seconds}
  *       -> true when a service manager listens, false when none does | nil, message, code
  *   host.make_directory(path) -> true (also when it is there) | nil, message
+ *   host.compiled(md5) -> the binary chunk of the file of the library whose text has this MD5,
+ *       nil when there is none; without an argument that of the probe (see compiled.h)
  */
+#include "bind/compiled.h"
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/log.h"
@@ -295,6 +298,20 @@ static int l_uid(lua_State *L)
     return 1;
 }
 
+static int l_compiled(lua_State *L)
+{
+    size_t length = 0;
+    const char *md5 = luaL_optlstring(L, 1, compiled_probe, &length);
+    const char *chunk;
+
+    luaL_argcheck(L, strlen(md5) == COMPILED_MD5, 1, "32 hexadecimal digits");
+    chunk = compiled_find(md5, &length);
+    if (chunk == NULL)
+        return 0;
+    lua_pushlstring(L, chunk, length);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"exit", l_exit},
     {"on_signal", l_on_signal},
@@ -311,6 +328,7 @@ static const luaL_Reg functions[] = {
     {"pid", l_pid},
     {"uid", l_uid},
     {"make_directory", l_make_directory},
+    {"compiled", l_compiled},
     {NULL, NULL},
 };
 

@@ -84,7 +84,7 @@ static void forest_work(struct bridge_op *op, struct crew *crew)
     } else if (f->kind == FIT_SCORE) {
         result.scores = f->scores->cells;
         result.decisions = f->decisions->cells;
-        result.labels = f->labels->cells;
+        result.labels = f->labels->marks;
         failed = iforest_fit_score(&result, f->cells, f->n_columns, f->n_rows, &f->options, crew,
                                    &f->fail);
         f->offset = result.offset;
@@ -98,7 +98,7 @@ static void forest_work(struct bridge_op *op, struct crew *crew)
     if (f->kind == DECISION)
         iforest_decide(f->offset, f->scores->cells, f->n_rows, f->scores->cells, NULL);
     if (f->kind == PREDICT)
-        iforest_decide(f->offset, f->scores->cells, f->n_rows, NULL, f->scores->cells);
+        iforest_decide(f->offset, f->scores->cells, f->n_rows, NULL, f->labels->marks);
 }
 
 static void forest_fini(struct bridge_op *op)
@@ -134,17 +134,18 @@ static void take_columns(lua_State *L, int arg, size_t n, size_t rows, struct fo
     f->n_rows = rows;
     for (size_t c = 0; c < n; c++) {
         lua_geti(L, arg, (lua_Integer)c + 1);
-        f->columns[c] = column_ref(column_check(L, -1));
+        f->columns[c] = column_wide(column_check(L, -1));
+        if (f->columns[c] == NULL)
+            luaL_error(L, "out of memory");
         f->cells[c] = f->columns[c]->cells;
         luaL_argcheck(L, f->columns[c]->n == rows, arg, "columns: they changed while being read");
         lua_pop(L, 1);
     }
 }
 
-static struct column *result_column(lua_State *L, size_t n)
+/* `c`, which was just made for n cells. */
+static struct column *made(lua_State *L, struct column *c, size_t n)
 {
-    struct column *c = column_new(n);
-
     if (c == NULL)
         luaL_error(L, "out of memory for a column of %I cells", (LUAI_UACINT)n);
     return c;
@@ -182,7 +183,7 @@ static int forest_done(lua_State *L, int status, lua_KContext ctx)
         return 1;
     }
     if (f->kind != FIT_SCORE) {
-        push_column(L, &f->scores);
+        push_column(L, f->kind == PREDICT ? &f->labels : &f->scores);
         return 1;
     }
     lua_createtable(L, 0, 4);
@@ -248,9 +249,9 @@ static int l_fit_score(lua_State *L)
     threads = iforest_options_threads(L, 2);
     f = begin(L, FIT_SCORE, 1, &options, n, rows);
     f->threads = threads;
-    f->scores = result_column(L, rows);
-    f->decisions = result_column(L, rows);
-    f->labels = result_column(L, rows);
+    f->scores = made(L, column_new(rows), rows);
+    f->decisions = made(L, column_new(rows), rows);
+    f->labels = made(L, column_new_marks(rows), rows);
     return bridge_run(L, &f->op, forest_done);
 }
 
@@ -282,7 +283,9 @@ static int score_with(lua_State *L, enum kind kind)
     f->offset = facts.offset;
     f->forest = check_forest(L);
     atomic_fetch_add_explicit(&f->forest->refs, 1, memory_order_relaxed);
-    f->scores = result_column(L, rows);
+    f->scores = made(L, column_new(rows), rows);
+    if (kind == PREDICT)
+        f->labels = made(L, column_new_marks(rows), rows);
     return bridge_run(L, &f->op, forest_done);
 }
 
@@ -314,7 +317,7 @@ static int l_explain(lua_State *L)
     cells = lua_newuserdatauv(L, 2 * n * sizeof *cells, 0);
     for (size_t c = 0; c < n; c++) {
         lua_geti(L, 2, (lua_Integer)c + 1);
-        cells[c] = column_check(L, -1)->cells[row - 1];
+        cells[c] = column_cell(column_check(L, -1), (size_t)row - 1);
         lua_pop(L, 1);
     }
     if (iforest_explain(s->forest, cells, n, cells + n, &fail) != 0)
