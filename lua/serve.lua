@@ -7,7 +7,6 @@ local reload = require("reload")
 local scripts_dir = require("scripts_dir")
 local supervisor = require("supervisor")
 local task = require("task")
-local tls = require("tls")
 
 local serve = {}
 
@@ -131,7 +130,7 @@ end
 -- ---- starting ----
 
 local function listen(options, fail)
-  local wrong = tls.incomplete(options)
+  local wrong = (options.tls_cert or options.tls_key) and require("tls").incomplete(options)
   if wrong then return fail(2, wrong) end
   local server, message = require("server").listen({
     host = options.host, port = options.port, max_body = options.max_body,
@@ -203,18 +202,17 @@ function serve.run(options, fail)
   shared.reload = function(cause) return loader:now(cause) end
   host.on_signal(function(signal)
     if signal ~= "SIGHUP" then return stop(signal) end
-    tls.reload(shared, signal)
+    if options.tls_cert then require("tls").reload(shared, signal) end
     loader:now(signal)
   end)
   if not open_console(options, loader, fail) then return end
   if options.reload then loader:watch() end
   say_running(options, handle)
-  tls.remark(shared)
   if handle.kind == "directory" then watch_bucket(handle) end
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
   task.spawn(supervisor.keep_telling, shared)
-  if options.tls_cert then task.spawn(tls.keep_fresh, shared) end
+  if options.tls_cert then task.spawn(require("tls").keep_fresh, shared) end
 end
 
 return serve

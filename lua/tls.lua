@@ -21,10 +21,9 @@ end
 local function date(seconds) return os.date("!%Y-%m-%d %H:%M UTC", seconds) end
 
 --- Warn about what is served but should not be so.
-function tls.remark(shared)
-  local pair = shared.server:tls()
-  if not pair then return end
-  local now, cert, key = host.time(), shared.options.tls_cert, shared.options.tls_key
+local function remark(shared)
+  local pair, now = shared.server:tls(), host.time()
+  local cert, key = shared.options.tls_cert, shared.options.tls_key
   if now > pair.not_after then
     host.log("warning", ("the certificate %s has expired; clients will refuse it: renew it")
       :format(cert), { expired = date(pair.not_after) })
@@ -40,15 +39,14 @@ function tls.remark(shared)
   end
 end
 
---- Load the pair anew, if there is one.
+--- Load the pair anew.
 function tls.reload(shared, cause)
-  if not (shared.options.tls_cert and shared.server) then return end
   local ok, message = shared.server:reload_tls()
   if ok then
     shared.tls_error = nil
     host.log("info", "the certificate was loaded anew", { cause = cause,
       expires = date(shared.server:tls().not_after) })
-    tls.remark(shared)
+    remark(shared)
   else
     shared.tls_error = "the certificate before stays in force: " .. message
     host.log("error", shared.tls_error, { cause = cause })
@@ -56,9 +54,11 @@ function tls.reload(shared, cause)
   supervisor.tell(shared)
 end
 
---- A task that loads the pair anew when a file has changed and then rested for one look. The files
--- are looked at, not watched, so that a link to them may change anywhere on its way.
+--- A task that says what is wrong with the pair, then loads it anew when a file has changed and
+-- rested for one look. The files are looked at, not watched, so that a link to them may change
+-- anywhere on its way.
 function tls.keep_fresh(shared)
+  remark(shared)
   local last
   while not shared.draining do
     local now = shared.server:tls()
