@@ -111,6 +111,7 @@ host.on_signal(fn): fn(name) for SIGTERM, SIGINT and SIGHUP; replaces the servic
   ["host.uid"] = [=[host.uid() -> number of the user it runs as]=],
   ["host.notify"] = [=[
 host.notify{ready, reloading, stopping, status, extend} -> whether a service manager listens]=],
+  ["host.trim"] = [=[host.trim(): give freed memory back to the system; waits for a worker]=],
   ["host.compiled"] = [=[host.compiled([md5]) -> the binary chunk of a file of the library | nil
 Known by the MD5 of its text; without it that of the probe, see lua/precompiled.lua.]=],
   ["host.make_directory"] = [=[host.make_directory(path) -> true | nil, message]=],

@@ -293,6 +293,7 @@ end
 
 local function note_content(item, object)
   item.etag = object.etag
+  item.bytes = object.body and #object.body
   item.changed = object.changed and ("%d.%09d"):format(object.changed // 1000000000,
     object.changed % 1000000000)
 end

@@ -38,6 +38,14 @@ describe("the log", function()
     assert.equal("WARNING:  x\n", output('host.log("warn", "x")'))
   end)
 
+  it("puts a value in quotes that would look like more than one field", function()
+    assert.equal('INFO:     m a="" b="x rows=5" c="a\\"b\\\\ c" d=a:b/c\\d e="k=v"\n',
+      output([[host.log("info", "m", { a = "", b = "x rows=5", c = 'a"b\\ c', d = "a:b/c\\d",
+        e = "k=v" })]]))
+    assert.equal("INFO:     m t=one two\n          three\n",
+      output([[host.log("info", "m", { t = "one two\nthree" })]]))
+  end)
+
   it("has a JSON form: time, level, message, fields of their kinds", function()
     local line = json_line('host.log("error", "say \\"hi\\" \\\\", { n = 1.5, t = true, s = "1" })')
     assert.truthy(line.time:find("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$"))
