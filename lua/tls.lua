@@ -18,7 +18,7 @@ function tls.incomplete(options)
   end
 end
 
-local function date(seconds) return os.date("!%Y-%m-%d %H:%M UTC", seconds) end
+local function date(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) end
 
 --- Warn about what is served but should not be so.
 local function remark(shared)
@@ -62,7 +62,7 @@ function tls.keep_fresh(shared)
   local last
   while not shared.draining do
     local now = shared.server:tls()
-    if now.changed and now.stamp == last then tls.reload(shared, "the files changed") end
+    if now.changed and now.stamp == last then tls.reload(shared, "change") end
     last = now.stamp
     task.sleep(LOOK)
   end
