@@ -1,6 +1,7 @@
 -- HTTPS: the rules of httpd hold over TLS too, a handshake is bounded, and the certificate changes
 -- under load without a failed request.
 local daemon = require("daemon")
+local files = require("files")
 local http = require("http")
 local program = require("program")
 local socket = require("socket")
@@ -27,12 +28,7 @@ local PAIR = ("tls_cert=%s tls_key=%s"):format(made.path, made.key)
 -- without close_notify on as a reset.
 assert(loadfile("spec/functional/httpd_spec.lua", "t", _ENV))(PAIR)
 
-local function shell(command, ...)
-  local pipe = assert(io.popen(command:format(...) .. " 2>&1"))
-  local text = pipe:read("a")
-  pipe:close()
-  return text
-end
+local function shell(command, ...) return (files.output(command:format(...))) end
 
 --- What openssl's client says after a handshake.
 local function s_client(port, options, input)

@@ -1,24 +1,18 @@
 -- Log lines: one line is one event, whatever bytes are in it.
+local files = require("files")
 local host = require("host")
 local json = require("json")
 
 --- The path of this very program.
 local function program()
-  local pipe = assert(io.popen(("readlink /proc/%d/exe"):format(host.pid())))
-  local path = pipe:read("l")
-  pipe:close()
-  return path
+  return files.line(("readlink /proc/%d/exe"):format(host.pid()))
 end
 
 --- What a script prints and logs in a program of its own.
 local function output(script)
   local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  assert(file:write('local host = require("host")\n', script))
-  assert(file:close())
-  local pipe = assert(io.popen(("%s -l %s 2>&1"):format(program(), path)))
-  local text = pipe:read("a")
-  pipe:close()
+  files.write(path, 'local host = require("host")\n' .. script)
+  local text = files.output(("%s -l %s"):format(program(), path))
   os.remove(path)
   return text
 end

@@ -171,6 +171,13 @@ describe("a task", function()
     task.sleep(0.03)
   end)
 
+  it("hides its metatables from scripts", function()
+    assert.equal("anomalyd.signal", getmetatable(task.signal()))
+    local job = task.start(function() end)
+    assert.equal("anomalyd.job", getmetatable(job))
+    job:wait()
+  end)
+
   it("leaves nothing behind", function()
     local before = host.stats().tasks
     for _ = 1, 100 do task.spawn(task.sleep, 0.001) end

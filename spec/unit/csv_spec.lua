@@ -1,6 +1,7 @@
 -- csv: delimited text as columns, every byte of it kept.
 local column = require("column")
 local csv = require("csv")
+local files = require("files")
 local shared = require("shared")
 
 local CHANNELS = { "temperature", "humidity", "pressure", "wind_speed" }
@@ -645,13 +646,12 @@ end)
 describe("without memory", function()
   it("every step fails cleanly and loses nothing", function()
     local build = os.getenv("ANOMALYD_BUILD") or "build"
-    local program = io.open(build .. "/spec/csv_memory", "rb")
-    if not program then return pending("make spec-programs builds what this needs") end
-    program:close()
-    local pipe = io.popen(("%s/spec/csv_memory spec/fixtures/csv/memory.lua '%s/lua/?.so' 2>&1")
-      :format(build, build))
-    local said = pipe:read("a")
-    pipe:close()
+    local program = build .. "/spec/csv_memory"
+    if not files.exists(program) then
+      return pending("make spec-programs builds what this needs")
+    end
+    local said = files.output(("%s spec/fixtures/csv/memory.lua '%s/lua/?.so'"):format(program,
+      build))
     if said:find("sanitizer") then return pending(said) end
     local allocations, failed, leaked = said:match(
       "^(%d+) allocations: (%d+) runs failed, (%d+) leaked\n$")
@@ -780,11 +780,7 @@ describe("the original's odd files", function()
     if shared.path("golden/index.json") then
       return shared.read("golden/edge/" .. id .. "/input.csv")
     end
-    local file = io.open("spec/fixtures/csv/" .. id .. ".csv", "rb")
-    if not file then return nil end
-    local text = file:read("a")
-    file:close()
-    return text
+    return files.read("spec/fixtures/csv/" .. id .. ".csv")
   end
 
   local compared = 0

@@ -1,6 +1,7 @@
 --- The isolation forest against scikit-learn's own trees, scores and labels, to the last bit.
 local cjson = require "cjson"
 local column = require "column"
+local files = require "files"
 local iforest = require "iforest"
 local shared = require "shared"
 
@@ -130,9 +131,8 @@ local function read_case(name)
 end
 
 local function shell(command)
-  local pipe = assert(io.popen("(" .. command .. ") 2>&1"))
-  local text = pipe:read("a")
-  return pipe:close() == true, text
+  local text, ok = files.output(command)
+  return ok, text
 end
 
 local FIXTURES = {
@@ -467,9 +467,7 @@ describe("the reference's vectors", function()
     lines_of_generators(lines)
     lines_of_formulas(lines)
     local name = os.tmpname()
-    local file = assert(io.open(name, "w"))
-    file:write(table.concat(lines, "\n"), "\n")
-    file:close()
+    files.write(name, table.concat(lines, "\n") .. "\n")
     check_in_c(CHECKER, { "vectors " .. name })
     os.remove(name)
   end)

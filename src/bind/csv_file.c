@@ -2,6 +2,7 @@
  * can do is told in l_csv.c. */
 #include "bind/csv_frame.h"
 
+#include "bind/class.h"
 #include "core/digest.h"
 
 #include <lauxlib.h>
@@ -113,12 +114,5 @@ static const luaL_Reg metamethods[] = {
 
 void csv_file_register(lua_State *L)
 {
-    if (luaL_newmetatable(L, CSV_FILE)) {
-        luaL_setfuncs(L, metamethods, 0);
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "__index");
-        lua_pushliteral(L, CSV_FILE);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
+    class_define(L, CSV_FILE, metamethods, methods);
 }

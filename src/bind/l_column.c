@@ -21,6 +21,7 @@
 #include "bind/l_column.h"
 
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/moments.h"
 
@@ -59,6 +60,7 @@ static int l_len(lua_State *L)
     return 1;
 }
 
+/* A cell, or one of the methods in upvalue 1. */
 static int l_index(lua_State *L)
 {
     const struct column *c = column_check(L, 1);
@@ -66,9 +68,8 @@ static int l_index(lua_State *L)
     int whole;
 
     if (lua_type(L, 2) != LUA_TNUMBER) {
-        lua_getfield(L, LUA_REGISTRYINDEX, COLUMN ".methods");
         lua_pushvalue(L, 2);
-        lua_rawget(L, -2);
+        lua_rawget(L, lua_upvalueindex(1));
         return 1;
     }
     i = lua_tointegerx(L, 2, &whole);
@@ -674,14 +675,7 @@ static const luaL_Reg metamethods[] = {
 
 void column_register(lua_State *L)
 {
-    if (luaL_newmetatable(L, COLUMN)) {
-        luaL_setfuncs(L, metamethods, 0);
-        lua_pushliteral(L, COLUMN);
-        lua_setfield(L, -2, "__metatable");
-        luaL_newlib(L, functions);
-        lua_setfield(L, LUA_REGISTRYINDEX, COLUMN ".methods");
-    }
-    lua_pop(L, 1);
+    class_define(L, COLUMN, metamethods, functions);
 }
 
 /* luaopen_column, for the host's preload table and for column.so. */

@@ -22,6 +22,7 @@
  * the calls give nil, message, "NoMemory".
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/iforest_options.h"
 #include "bind/l_column.h"
 #include "bind/modules.h"
@@ -218,18 +219,26 @@ static struct forest_op *begin(lua_State *L, enum kind kind, int arg,
     return f;
 }
 
-static int l_fit(lua_State *L)
+/* Begin to learn from the columns at 1, *rows long, with the options at 2. */
+static struct forest_op *begin_fit(lua_State *L, enum kind kind, size_t *rows)
 {
     struct iforest_options options;
     struct forest_op *f;
     int threads;
-    size_t rows = 0;
-    size_t n = iforest_options_columns(L, 1, &rows);
+    size_t n = iforest_options_columns(L, 1, rows);
 
-    iforest_options_read(L, 2, rows, &options);
+    iforest_options_read(L, 2, *rows, &options);
     threads = iforest_options_threads(L, 2);
-    f = begin(L, FIT, 1, &options, n, rows);
+    f = begin(L, kind, 1, &options, n, *rows);
     f->threads = threads;
+    return f;
+}
+
+static int l_fit(lua_State *L)
+{
+    size_t rows = 0;
+    struct forest_op *f = begin_fit(L, FIT, &rows);
+
     f->forest = calloc(1, sizeof *f->forest);
     if (f->forest == NULL)
         return luaL_error(L, "out of memory");
@@ -239,16 +248,9 @@ static int l_fit(lua_State *L)
 
 static int l_fit_score(lua_State *L)
 {
-    struct iforest_options options;
-    struct forest_op *f;
-    int threads;
     size_t rows = 0;
-    size_t n = iforest_options_columns(L, 1, &rows);
+    struct forest_op *f = begin_fit(L, FIT_SCORE, &rows);
 
-    iforest_options_read(L, 2, rows, &options);
-    threads = iforest_options_threads(L, 2);
-    f = begin(L, FIT_SCORE, 1, &options, n, rows);
-    f->threads = threads;
     f->scores = made(L, column_new(rows), rows);
     f->decisions = made(L, column_new(rows), rows);
     f->labels = made(L, column_new_marks(rows), rows);
@@ -437,14 +439,14 @@ static void push_fact(lua_State *L, const struct iforest_facts *facts, const cha
         lua_pushliteral(L, "auto");
 }
 
+/* One of the methods in upvalue 1, or a fact of the forest. */
 static int l_forest_index(lua_State *L)
 {
     struct iforest_facts facts;
     const char *name = luaL_checkstring(L, 2);
 
     iforest_facts(check_forest(L)->forest, &facts);
-    lua_getfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    if (lua_getfield(L, -1, name) == LUA_TNIL)
+    if (lua_getfield(L, lua_upvalueindex(1), name) == LUA_TNIL)
         push_fact(L, &facts, name);
     return 1;
 }
@@ -508,14 +510,7 @@ int luaopen_iforest(lua_State *L)
 {
     luaL_checkversion(L);
     column_register(L);
-    if (luaL_newmetatable(L, FOREST)) {
-        luaL_setfuncs(L, metamethods, 0);
-        lua_pushliteral(L, FOREST);
-        lua_setfield(L, -2, "__metatable");
-        luaL_newlib(L, methods);
-        lua_setfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    }
-    lua_pop(L, 1);
+    class_define(L, FOREST, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -121,9 +121,6 @@ struct iforest_facts {
 };
 void iforest_facts(const struct iforest *forest, struct iforest_facts *facts);
 
-/* The median a column's missing cells take; NaN where the column took no part. */
-double iforest_median(const struct iforest *forest, size_t column);
-
 /* One node; a tree's nodes are numbered in the order they were grown, left before right. */
 struct iforest_node {
     double threshold; /* go left where the cell is at most this; -2 in a leaf, as scikit-learn */
