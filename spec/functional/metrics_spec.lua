@@ -194,7 +194,7 @@ describe("a request's id", function()
     local cleanup <close> = setmetatable({}, { -- luacheck: ignore
       __close = function() s:remove() end })
     for _, name in ipairs({ "good", "bad" }) do
-      -- A link into place is nothing the watcher takes for a finished file: the message is first.
+      -- A link into place is told 50 ms later (src/run/watch.c): the message is first.
       local path = s.bucket .. "/raw/" .. name .. ".csv"
       daemon.write(s.dir .. "/" .. name, name == "good" and batch(30, "21.1") or "\0")
       assert(os.execute(("ln %s/%s %s"):format(s.dir, name, path)))
