@@ -22,7 +22,7 @@ endif
 
 # ---- what is compiled how -----------------------------------------------------------------------
 
-PACKAGES := lua5.4 libevent libevent_pthreads libcurl libcrypto expat libedit
+PACKAGES := lua5.4 libevent libevent_pthreads libevent_openssl libssl libcurl libcrypto expat libedit
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
         -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2
 OPT ?= $(if $(SAN),-O1,-O2)
