@@ -4,7 +4,7 @@
 # Boots an empty Debian with systemd as its first process (empty_system.sh, systemd-nspawn), installs
 # the package there as a user would, and looks at the unit from inside: ready, scored under its
 # restrictions, reloaded (also with broken scripts), stopped while it drains, started again after
-# being killed and after being stuck, not started again with a wrong configuration.
+# being killed and after being stuck, HTTPS, not started again with a wrong configuration.
 set -eu
 build=${BUILD:-build}
 dist=${DIST:-bookworm}
@@ -95,6 +95,43 @@ until_true "the watchdog did not see that it was stuck" says 'Watchdog timeout'
 get /health >/dev/null || fail "no health after it was stuck"
 echo "systemd: killed, and stuck: started again each time"
 
+certificate() { # NAME: a pair in /etc/anomalyd/tls, as a deploy hook of certbot puts it there
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+        -subj "/CN=$1.test" -keyout /tmp/key.pem -out /tmp/cert.pem 2>/dev/null
+    install -d -m 750 -g anomalyd /etc/anomalyd/tls
+    install -m 640 -g anomalyd /tmp/key.pem /etc/anomalyd/tls/privkey.pem
+    install -m 640 -g anomalyd /tmp/cert.pem /etc/anomalyd/tls/fullchain.pem
+}
+shows() {
+    openssl s_client -connect 127.0.0.1:8000 </dev/null 2>/dev/null | grep -q "subject=CN *= *$1.test"
+}
+certificate first
+cp /etc/anomalyd/env /tmp/env
+printf 'ANOMALYD_TLS_%s=/etc/anomalyd/tls/%s.pem\n' CERT fullchain KEY privkey >>/etc/anomalyd/env
+systemctl restart anomalyd || fail "it does not start with HTTPS"
+curl -kfsS https://127.0.0.1:8000/health >/dev/null || fail "no health over HTTPS"
+shows first || fail "another certificate"
+pid=$(property MainPID)
+certificate second
+until_true "a renewed certificate is not served" shows second
+[ "$(property MainPID)" = "$pid" ] || fail "started again for a certificate"
+chmod 600 /etc/anomalyd/tls/*
+cp /tmp/env /etc/anomalyd/env
+cat >/etc/systemd/system/anomalyd.service.d/tls.conf <<'UNIT'
+[Service]
+LoadCredential=tls.crt:/etc/anomalyd/tls/fullchain.pem
+LoadCredential=tls.key:/etc/anomalyd/tls/privkey.pem
+Environment=ANOMALYD_TLS_CERT=%d/tls.crt
+Environment=ANOMALYD_TLS_KEY=%d/tls.key
+UNIT
+systemctl daemon-reload
+systemctl restart anomalyd || fail "it does not start with root's own certificate"
+shows second || fail "root's own certificate is not served"
+rm /etc/systemd/system/anomalyd.service.d/tls.conf
+systemctl daemon-reload
+systemctl restart anomalyd || fail "it does not start without HTTPS again"
+echo "systemd: HTTPS, with a certificate that was renewed meanwhile, and with root's own"
+
 systemctl stop anomalyd
 is Result success || fail "stopped with $(property Result)"
 says 'finished; everything accepted is scored' || fail "stopped without draining"
@@ -122,7 +159,7 @@ UNIT
 
 (inside DEBIAN_FRONTEND=noninteractive sh -euc '
     apt-get -q update
-    apt-get -q -y install --no-install-recommends systemd systemd-sysv dbus curl
+    apt-get -q -y install --no-install-recommends systemd systemd-sysv dbus curl openssl
     printf "[Service]\nWatchdogSec=3\nRestartSec=100ms\n" >/root/quick.conf
     install -D -m 644 /root/quick.conf /etc/systemd/system/anomalyd.service.d/quick.conf
     apt-get -q -y install --no-install-recommends /root/anomalyd_*.deb') >"$copy/root/apt.log" 2>&1 || {
