@@ -1,6 +1,7 @@
 --- config (kernel): what the service would run with, and where each value comes from.
 local aws_settings = require("aws_settings")
 local host = require("host")
+local memory = require("memory")
 local options = require("options")
 local scripts_dir = require("scripts_dir")
 local store = require("store")
@@ -50,6 +51,8 @@ local function resolve(found, given)
     found.value = scripts_dir.find(nil)
   elseif found.name == "workers" and found.value == nil then
     found.value = host.stats().workers
+  elseif found.name == "max-bytes" and found.value == nil then
+    found.value = memory.largest_file()
   elseif found.name == "bucket" and found.value then
     found.value = ("%s (%s)"):format(found.value,
       store.is_directory(given.bucket) and "a directory" or "S3")

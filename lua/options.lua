@@ -30,6 +30,19 @@ end
 -- What is more than these is a slip of the keyboard, and past what timers and sizes can hold.
 local DAY, GIB = 86400, 1073741824
 
+-- What a file may hold: csv.parse's limits, by its names.
+local file_limits = {
+  ["max-bytes"] = { kind = "integer", minimum = 1, maximum = 4294967295,
+    help = "largest file of rows, in bytes; a larger one is recorded as failed (default: a twelfth "
+      .. "of the memory, at most 536870912)" },
+  ["max-rows"] = { kind = "integer", minimum = 1, maximum = 2147483647, default = 20000000,
+    help = "most rows of a file" },
+  ["max-columns"] = { kind = "integer", minimum = 1, maximum = 65536, default = 4096,
+    help = "most columns of a file" },
+  ["max-row-bytes"] = { kind = "integer", minimum = 1, maximum = GIB, default = 1048576,
+    help = "longest row of a file, in bytes" },
+}
+
 local limits = {
   ["max-body"] = { kind = "integer", minimum = 1024, maximum = GIB, default = 1048576,
     help = "largest body of a request, in bytes" },
@@ -131,6 +144,11 @@ commands.subscribe = {
   },
 }
 for name, option in pairs(limits) do commands.serve.options[name] = option end
+for name, option in pairs(file_limits) do
+  for _, command in ipairs({ "serve", "score", "redrive", "reconcile" }) do
+    commands[command].options[name] = option
+  end
+end
 commands.config = {
   usage = "config [options]",
   help = "print what serve would run with, and where each value comes from",
@@ -140,6 +158,12 @@ commands.config = {
 local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "check", "config",
   "subscribe" }
 local PREFIX = "ANOMALYD_"
+
+--- csv.parse's limits from what was given, as far as it was.
+function options.file_limits(given)
+  return { max_bytes = given.max_bytes, max_rows = given.max_rows,
+    max_columns = given.max_columns, max_row_bytes = given.max_row_bytes }
+end
 
 local function env_name(name, option)
   if option.env == false then return nil end

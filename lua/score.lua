@@ -2,15 +2,17 @@
 local csv = require("csv")
 local digest = require("digest")
 local host = require("host")
+local memory = require("memory")
+local options = require("options")
 local scripts_dir = require("scripts_dir")
 local task = require("task")
 
 local score = {}
 
 --- What is to be parsed: a file, or a text from the standard input. Both have a length.
-local function read(path)
+local function read(path, most)
   if path == "-" then return io.stdin:read("a") end
-  return csv.file(path)
+  return csv.file(path, most)
 end
 
 --- A function that writes a text to a file. @return true; or nil, message
@@ -98,7 +100,8 @@ local function work(built, context, given, input, bar)
   local before, message = load_baseline(built, given.baseline)
   if not before then return nil, message end
   bar.say("parsing")
-  local self, why, _, line = batch.open(input, policy, before.order)
+  local self, why, _, line = batch.open(input, policy, before.order,
+    options.file_limits(given))
   if not self then
     return nil, ("%s%s: %s"):format(given.input, line and ":" .. line or "", why)
   end
@@ -138,7 +141,8 @@ function score.run(given, fail)
   local shared = { options = given }
   local built, context = scripts_dir.build(1, scripts, shared)
   if not built then return fail(1, "the scripts cannot be loaded: " .. context) end
-  local input, why = read(given.input)
+  given.max_bytes = given.max_bytes or memory.largest_file()
+  local input, why = read(given.input, given.max_bytes)
   if not input then return fail(1, why) end
   local bar = progress(#input)
   local result, problem = work(built, context, given, input, bar)

@@ -9,7 +9,8 @@
  *   host.log_setup{level, json, stderr} host.log_level() -> name
  *   host.now() -> seconds, never jumps  host.time() -> seconds since 1970
  *   host.utc([seconds]) -> "2026-02-27T01:56:54.825950"
- *   host.stats() -> {tasks, lua_memory, workers, jobs, memory}
+ *   host.stats() -> {tasks, lua_memory, workers, jobs, memory, physical}   memory in bytes: resident
+ *                                       of the process; physical of the machine
  *   host.is_terminal(0 | 1 | 2)         host.pid() -> number     host.uid() -> number
  *   host.notify{ready, reloading, stopping = boolean, status = text, extend = seconds}
  *       -> true when a service manager listens, false when none does | nil, message, code
@@ -221,7 +222,7 @@ static int l_stats(lua_State *L)
 {
     struct host *host = host_of(L);
 
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     lua_pushinteger(L, (lua_Integer)tasks_count(host->tasks));
     lua_setfield(L, -2, "tasks");
     lua_pushinteger(L, (lua_Integer)host->lua_bytes);
@@ -232,6 +233,8 @@ static int l_stats(lua_State *L)
     lua_setfield(L, -2, "jobs");
     lua_pushinteger(L, (lua_Integer)resident());
     lua_setfield(L, -2, "memory");
+    lua_pushinteger(L, (lua_Integer)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
+    lua_setfield(L, -2, "physical");
     return 1;
 }
 

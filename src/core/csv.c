@@ -310,11 +310,11 @@ static int check_stretch(const struct parse *p, const struct csv_stretch *s, str
         return fail_at(p->csv, s->where, line, fail, "UnclosedQuote",
                        "the quote that opens here never closes");
     case CSV_WALK_LONG_ROW:
-        snprintf(what, sizeof what, "a row of more bytes than row_bytes = %zu",
+        snprintf(what, sizeof what, "a row of more bytes than max_row_bytes = %zu",
                  p->limits.row_bytes);
         return fail_at(p->csv, s->where, line, fail, "TooLarge", what);
     case CSV_WALK_ROWS:
-        snprintf(what, sizeof what, "more rows than rows = %zu", p->limits.rows);
+        snprintf(what, sizeof what, "more rows than max_rows = %zu", p->limits.rows);
         return fail_at(p->csv, s->where, line, fail, "TooLarge", what);
     case CSV_WALK_MEMORY:
         return fail_memory(fail);
@@ -479,7 +479,7 @@ static int parse(struct parse *p, const struct csv_options *options, struct crew
     struct csv *csv = p->csv;
 
     if (csv->size > p->limits.bytes)
-        return fail_set(fail, "TooLarge", "the file has %zu bytes, more than bytes = %zu",
+        return fail_set(fail, "TooLarge", "the file has %zu bytes, more than max_bytes = %zu",
                         csv->size, p->limits.bytes);
     p->begin = csv_header_read(csv, options->delimiter, &p->limits, fail, line);
     if (p->begin == 0)

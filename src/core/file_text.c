@@ -14,7 +14,7 @@
 
 static int too_large(const char *path, size_t most, struct fail *fail)
 {
-    return fail_set(fail, "TooLarge", "%s: more than %zu bytes", path, most);
+    return fail_set(fail, "TooLarge", "%s: more than max_bytes = %zu", path, most);
 }
 
 /* May the file be mapped? Then its lease is held until `fd` is closed. */
