@@ -1,9 +1,11 @@
 --- radosgw: a real S3 server for the functional specs.
 --
 --     local server, reason = radosgw.start()      nil when there is none: mark the spec pending
---     server.endpoint, server.keys, server.env, server:make_bucket(name), server:stop()
+--     server.endpoint, server.keys, server.env, server:make_bucket(name)
+--     server:kill_gateway(), server:start_gateway()        nil for a server that is not ours
 --
--- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh). With
+-- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh), once for
+-- all specs of a process; it is stopped when that process has ended, however it did. With
 -- ANOMALYD_TEST_S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN,
 -- AWS_REGION) in the environment the specs run against that endpoint instead.
 local http = require "http"
@@ -64,11 +66,26 @@ local function start_once()
       secret_access_key = "testSecretKey+with/slash0000000000000001" } }, Server)
   self.env = env_of(self)
   local ok = os.execute(("env %s sh %s start %s %d"):format(self.env, SCRIPT, dir, port))
-  return ok and self
+  if not ok then return false end
+  -- Who waits for the end of this process is a process of its own.
+  os.execute(([[pid=$PPID; (
+    while kill -0 $pid 2>/dev/null; do sleep 0.5; done
+    sh %s stop %s
+  ) </dev/null >/dev/null 2>&1 &]]):format(SCRIPT, dir))
+  self.kill_gateway = function()
+    os.execute(("kill -KILL $(cat %s/rgw.pid)"):format(dir))
+  end
+  self.start_gateway = function()
+    assert(os.execute(("env %s sh %s gateway %s %d"):format(self.env, SCRIPT, dir, port)))
+  end
+  return self
 end
 
---- Start a server. @return the server; or nil and why there is none
+local running
+
+--- Start a server, or take the one that runs. @return the server; or nil and why there is none
 function radosgw.start()
+  if running then return running end
   local endpoint = os.getenv("ANOMALYD_TEST_S3_ENDPOINT")
   if endpoint then return given_server(endpoint) end
   for _, program in ipairs { "radosgw", "ceph-mon", "ceph-osd", "monmaptool", "curl" } do
@@ -78,8 +95,8 @@ function radosgw.start()
   end
   -- A monitor that is asked too early ends the start; then a second one does it.
   for _ = 1, 3 do
-    local self = start_once()
-    if self then return self end
+    running = start_once()
+    if running then return running end
   end
   error("radosgw did not start")
 end
@@ -93,11 +110,6 @@ function Server:make_bucket(name)
   local answer = assert(http.request { method = "PUT", url = self.endpoint .. "/" .. name,
     headers = signed.headers })
   assert(answer.status == 200 or answer.status == 409, answer.status .. ": " .. answer.body)
-end
-
-function Server:stop()
-  if self.dir then os.execute(("sh %s stop %s"):format(SCRIPT, self.dir)) end
-  self.dir = nil
 end
 
 return radosgw
