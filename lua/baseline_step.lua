@@ -25,7 +25,7 @@
 local baseline = require("baseline")
 local keys = require("keys")
 local ledger = require("ledger")
-local rebuild = require("rebuild")
+local recover = require("recover")
 local steps = require("steps")
 local task = require("task")
 local together = require("together")
@@ -33,7 +33,6 @@ local together = require("together")
 local step = {}
 
 local SIDE_BY_SIDE = 32
-local RECOVER_LOOKS, RECOVER_SECONDS = 4, 2
 local PATIENCE = 3        -- attempts before one batch's trouble is its own
 -- A mark without an input or a summary is kept so long; a batch that was read longer ago than the
 -- second time asks the bucket whether its input is still the one that was read. So nobody can count
@@ -57,39 +56,16 @@ function step.forget(state) state.cached = nil end
 
 -- ---- the object ----
 
---- A baseline that cannot be read is kept aside and computed anew from the summaries. Batches that
--- were counted and have no summary are not in it: they will be counted when they are scored again.
-local function recover(state, found, why, context)
-  local key = ("state/baseline_unreadable_%s.json"):format(context.utc():gsub("[^%d]", ""))
-  context.log("error",
-    "the baseline cannot be read; it is set aside and rebuilt from the summaries",
-    { key = keys.baseline, aside = key, reason = why })
-  local put, message, code = context.store:put(key, found.body,
-    { content_type = "application/json" })
-  if not put then return nil, message, code end
-  -- What is between its count and its summary now must be seen by its summary.
-  while next(state.inflight) do task.sleep(0.02) end
-  local marks, result = ledger.parse((found.metadata or {})[ledger.metadata]), nil
-  for _ = 1, RECOVER_LOOKS do
-    result, message, code = rebuild.compute(context)
-    if not result then return nil, message, code end
-    if rebuild.uncovered(result, marks) == 0 then break end
-    task.sleep(RECOVER_SECONDS) -- another host may be about to write their summaries
-  end
-  put, message, code = context.store:put(keys.baseline, baseline.format(result.object),
-    { if_match = found.etag, content_type = "application/json" })
-  if not put then return nil, message, code end
-  context.log("warning", "the baseline was rebuilt", { batches = result.batches,
-    skipped = #result.skipped })
-  return { object = result.object, etag = put.etag, marks = {} }
-end
-
 local function read(state, context)
   local found, message, code = context.store:get(keys.baseline)
   if not found and code ~= "NoSuchKey" then return nil, message, code end
   if not found then return { object = baseline.empty(), marks = {} } end
   local object, why = baseline.parse(found.body)
-  if not object then return recover(state, found, why, context) end
+  if not object then
+    -- Our own that are between their count and their summary are then known by their summary.
+    while next(state.inflight) do task.sleep(0.02) end
+    return recover(found, why, context)
+  end
   return { object = object, etag = found.etag,
     marks = ledger.parse((found.metadata or {})[ledger.metadata]) }
 end

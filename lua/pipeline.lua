@@ -9,6 +9,7 @@
 -- lay the result of an old content over a newer one's.
 local baseline = require("baseline")
 local batch = require("batch")
+local content = require("content")
 local digest = require("digest")
 local json = require("json")
 local keys = require("keys")
@@ -293,8 +294,7 @@ end
 
 local function note_content(item, object)
   item.etag = object.etag
-  item.changed = object.changed and ("%d.%09d"):format(object.changed // 1000000000,
-    object.changed % 1000000000)
+  item.changed = content.changed_text(object.changed)
 end
 
 --- Process one batch.

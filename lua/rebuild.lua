@@ -95,7 +95,8 @@ end
 
 --- Compute the baseline from all summaries in the bucket. Waits.
 -- @return {object, batches = how many, skipped = {names of summaries that say no moments}, marks =
---   {the ledger's mark of each = true}}; or nil, message, code
+--   {the ledger's mark of each = true}, contents = {name = {etag, changed} of the input}}; or nil,
+--   message, code
 function rebuild.compute(context)
   local objects, message, code = history.keys(context.store, keys.processed)
   if not objects then return nil, message, code end
@@ -111,14 +112,16 @@ function rebuild.compute(context)
   end)
   if not ok then return nil, problem, "Unreadable" end
   table.sort(good, in_order)
-  local object, marks = baseline.empty(), {}
+  local object, marks, contents = baseline.empty(), {}, {}
   for i, one in ipairs(good) do
     object = take(object, one.summary)
+    contents[one.name] = { etag = one.summary.source_etag, changed = one.summary.source_changed }
     marks[ledger.mark(keys.input(one.name), tostring(one.summary.source_etag))] = true
     if i % CHUNK == 0 then task.sleep(0) end
   end
   table.sort(skipped)
-  return { object = object, batches = #good, skipped = skipped, marks = marks }
+  return { object = object, batches = #good, skipped = skipped, marks = marks,
+    contents = contents }
 end
 
 --- How many marks of a ledger have no summary: counted in the baseline, not in the rebuilt one.

@@ -188,6 +188,30 @@ local function two_host_specs(kind)
     outcome.check(bucket, inputs)
   end)
 
+  it("do every batch once when one rebuilds the baseline while the other writes a summary", function()
+    local inputs = batches(4)
+    a = daemon.start({ bucket = bucket })
+    for name, text in pairs(inputs) do land(a, name, text) end
+    wait_complete(a, inputs)
+    assert.equal(0, a:stop())
+    -- One has counted a batch, and writes its summary when the other has listed the summaries.
+    a.env = "ANOMALYD_STOP_AT=formatted"
+    a:restart()
+    inputs.late = outcome.rows(41, 99)
+    land(a, "late", inputs.late)
+    a:wait_stopped()
+    bucket:put("state/baseline.json", "{ this is no JSON")
+    b = daemon.start({ bucket = bucket, env = "ANOMALYD_STOP_AT=rebuilt" })
+    b:wait_stopped()
+    a:signal("CONT")
+    a:wait_for(function() return bucket:get("processed/late_summary.json") end, "the late summary")
+    b:signal("CONT")
+    inputs.last = outcome.rows(33, 100)
+    land(b, "last", inputs.last)
+    wait_complete(b, inputs)
+    outcome.check(bucket, inputs)
+  end)
+
   if not (kind.server and kind.server.kill_gateway) then return end
   it("do every batch once when the server is killed again and again", function()
     math.randomseed(13)

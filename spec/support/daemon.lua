@@ -82,6 +82,14 @@ function daemon:alive()
   return os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)) == true
 end
 
+--- Wait until it has stopped itself (ANOMALYD_STOP_AT).
+function daemon:wait_stopped()
+  self:wait_for(function()
+    local stat = daemon.read(("/proc/%d/stat"):format(self.pid)) or ""
+    return stat:find("^%d+ %b() T ")
+  end, "the process to stop itself")
+end
+
 local function launch(self)
   -- A console of its own: the usual place has room for one service.
   local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s %s serve --host 127.0.0.1 "
