@@ -34,6 +34,7 @@ local step = {}
 
 local SIDE_BY_SIDE = 32
 local PATIENCE = 3        -- attempts before one batch's trouble is its own
+local REFUSALS = 5        -- conflicts on an object that nobody changed, before it is said
 -- A mark without an input or a summary is kept so long; a batch that was read longer ago than the
 -- second time asks the bucket whether its input is still the one that was read. So nobody can count
 -- again what such a mark stood for: a request ends well within the difference.
@@ -164,7 +165,7 @@ local function fold(entry, object, counted, context)
   end
   if counted then
     -- Counted before, by a process that ended or by a write whose answer was lost.
-    local before = entry.outcome
+    local before = entry.uncertain and entry.outcome
     entry.outcome = before and before.kind == "counted" and before
       or { kind = "counted before", baseline = object }
     entry.outcome.standing = standing
@@ -204,17 +205,18 @@ local function fold_all(state, group, current, context)
   end
   for i, entry in ipairs(group) do
     if n >= ledger.limit and not current.marks[entry.mark] and entry.found[1] and
-      entry.found[1].kind == "open" then
+      entry.found[1].kind == "open" and not entry.found[1].counted then
       postpone(state, group, i)
       break
     end
-    local counted = current.marks[entry.mark] or marks[entry.mark]
+    local standing = entry.found[1]
+    local counted = current.marks[entry.mark] or marks[entry.mark] or standing and standing.counted
     local after, is_folded = fold(entry, object, counted, context)
     if is_folded then
       marks[entry.mark] = true
       n = n + 1
       folded[#folded + 1] = entry
-    elseif entry.outcome.kind == "counted before" then
+    elseif entry.outcome.kind == "counted before" and current.marks[entry.mark] then
       marks[entry.mark], state.droppable[entry.mark] = true, nil
     end
     object = after
@@ -257,24 +259,42 @@ local function attempt(state, group, context, patient)
   return nil, message, code
 end
 
+--- What to do about a conflict: nothing, when another host wrote the object. A server that refuses
+-- although nobody did has no conditional writes, and would refuse for ever.
+-- @return what is wrong, or nil
+local function refusal(refused, etag)
+  if refused.etag == etag then
+    refused.times = refused.times + 1
+  else
+    refused.etag, refused.times = etag, 0
+  end
+  if refused.times < REFUSALS then return nil end
+  return keys.baseline .. " is refused again and again although nobody else writes it: the server "
+    .. "has no conditional writes that work (some have none in a bucket that keeps versions)"
+end
+
 --- Carry out one group until it is written, however long the bucket is away.
 local function persist(state, group, context)
-  local pause, attempts = 0.05, 0
+  local pause, attempts, refused = 0.05, 0, { times = 0 }
   while true do
     attempts = attempts + 1
     local ok, message, code = attempt(state, group, context, attempts < PATIENCE)
     if ok then break end
-    state.cached = nil
+    local trouble = message
     if CONFLICT[code] then
+      trouble = refusal(refused, state.cached and state.cached.etag or "none")
       context.metrics.count("anomalyd_baseline_conflicts_total", { kind = code })
-      context.log("debug", "the baseline was written by another host; reading it again")
-      task.sleep(math.random() * 0.02)
-    else
+    end
+    state.cached = nil
+    if trouble then
       context.log("warning", "the baseline cannot be written now; trying again",
-        { reason = message, code = code or "", seconds = ("%.2f"):format(pause) })
-      state.trouble = message
+        { reason = trouble, code = code or "", seconds = ("%.2f"):format(pause) })
+      state.trouble = trouble
       task.sleep(pause * (0.5 + math.random()))
       pause = math.min(pause * 2, 20)
+    else
+      context.log("debug", "the baseline was written by another host; reading it again")
+      task.sleep(math.random() * 0.02)
     end
   end
   state.trouble = nil

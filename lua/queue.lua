@@ -65,7 +65,7 @@ local function run(state, item, context)
     item.finished = context.time()
     remember(state, item, result, message)
     if item.again and not state.draining then
-      item.again.after = item.etag
+      if result ~= "gone" then item.again.after = item.etag end
       queue.accept(state, item.again, context.current())
     end
   end

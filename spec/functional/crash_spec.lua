@@ -2,6 +2,7 @@
 -- hosts work on one bucket and are killed at random, the bucket fails, and every message comes five
 -- times. What is left must always be the same, on both kinds of bucket.
 local buckets = require("buckets")
+local csv = require("csv")
 local daemon = require("daemon")
 local digest = require("digest")
 local outcome = require("outcome")
@@ -130,6 +131,90 @@ local function record_specs(kind)
   end)
 end
 
+--- A key whose content is put again after another: each content is counted once, and what is shown
+-- is the one that is there.
+local function again_specs(kind)
+  local a, b = outcome.rows(30, 1), outcome.rows(35, 2)
+
+  --- Put contents one after the other, each when the one before is scored.
+  local function put_in_turn(s, texts)
+    for _, text in ipairs(texts) do
+      land(s, "x", text)
+      wait_complete(s, { x = text })
+    end
+  end
+
+  local function check(s, text)
+    local summary = s:summary("x")
+    assert.equal(digest.md5(text), summary.source_etag)
+    assert.equal(summary.total_rows, assert(csv.parse(s:object("processed/x.csv"))).rows)
+    outcome.check_baseline(s.objects, { a, b })
+    local code, out, err = daemon.run("rebuild --bucket " .. s.bucket, nil, s.objects.env)
+    assert.equal(0, code, out .. err)
+    return summary
+  end
+
+  for _, versioned in ipairs(kind.server and { false, true } or { false }) do
+    it("is counted once, and is what is shown" .. (versioned and ", with versions" or ""), function()
+      local bucket = kind.new()
+      local works = true
+      if versioned then works = bucket:keep_versions() end
+      local s = daemon.start({ bucket = bucket })
+      finally(function()
+        s:remove()
+        bucket:remove()
+      end)
+      if not works then
+        -- A server that has no conditional writes then, which is said at least.
+        put_in_turn(s, { a })
+        land(s, "x", b)
+        s:wait_for(function()
+          local status, body = s:get("/ready")
+          return status == 503 and body.reason:find("no conditional writes that work", 1, true)
+        end, "the trouble to be told")
+        return
+      end
+      put_in_turn(s, { a, b, a })
+      local summary = check(s, a)
+      assert.is_true(summary.counted_earlier)
+      assert.same({ digest.md5(a), digest.md5(b) }, summary.earlier.etags)
+      -- Late events of either content change nothing.
+      if bucket.events then
+        for _, text in ipairs({ a, b, a }) do
+          assert.equal(200, (s:post("/notify", outcome.event(bucket.name, "raw/x.csv",
+            digest.md5(text)), { ["content-type"] = "text/plain" })))
+        end
+        s:wait_for(function()
+          local _, running = s:get("/batches?state=running")
+          return #running.batches == 0
+        end, "the end")
+        check(s, a)
+      end
+      -- Nor does a new life, or more of the same.
+      s:kill()
+      s:restart()
+      put_in_turn(s, { b, a, b })
+      check(s, b)
+    end)
+  end
+
+  it("is counted once when the process ends after the second is counted", function()
+    local bucket = kind.new()
+    local s = daemon.start({ bucket = bucket, env = "ANOMALYD_CRASH_AT=formatted:3" })
+    finally(function()
+      s:remove()
+      bucket:remove()
+    end)
+    put_in_turn(s, { a, b })
+    land(s, "x", a)
+    wait_dead(s)
+    s.env = ""
+    s:restart()
+    wait_complete(s, { x = a })
+    check(s, a)
+  end)
+end
+
 local function two_host_specs(kind)
   local a, b, bucket
   before_each(function() bucket = kind.new() end)
@@ -235,7 +320,8 @@ end
 
 for _, kind in ipairs(buckets.kinds()) do
   for _, suite in ipairs({ { "a batch's way, cut by SIGKILL, ", step_specs },
-    { "a failure record ", record_specs }, { "two hosts on one bucket ", two_host_specs } }) do
+    { "a failure record ", record_specs },
+    { "a content that is put again after another ", again_specs }, { "two hosts on one bucket ", two_host_specs } }) do
     describe(suite[1] .. kind.name, function()
       if kind.new then
         suite[2](kind)

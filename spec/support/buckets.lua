@@ -10,6 +10,7 @@
 --                                                    soon and events are believed
 --       bucket.events                                are there events? A directory tells by itself
 --       bucket:put(key, text), bucket:get(key) -> text or nil, bucket:keys(prefix) -> {key = true}
+--       bucket:keep_versions() -> whether conditional writes work then; S3 only
 --       bucket:remove()
 local radosgw = require("radosgw")
 local s3 = require("s3")
@@ -92,6 +93,15 @@ function Remote:keys(prefix)
     for _, object in ipairs(page) do found[object.key] = true end
   end
   return found
+end
+
+--- Have it keep versions. @return whether conditional writes work then
+function Remote:keep_versions()
+  self.server:keep_versions(self.name)
+  local first = assert(self.client:put("probe", "1"))
+  local second = self.client:put("probe", "2", { if_match = first.etag })
+  self.client:delete("probe")
+  return second ~= nil
 end
 
 function Remote:remove()

@@ -1,13 +1,14 @@
 --- radosgw: a real S3 server for the functional specs.
 --
 --     local server, reason = radosgw.start()      nil when there is none: mark the spec pending
---     server.endpoint, server.keys, server.env, server:make_bucket(name)
+--     server.endpoint, server.keys, server.env, server:make_bucket(name), server:keep_versions(name)
 --     server:kill_gateway(), server:start_gateway()        nil for a server that is not ours
 --
 -- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh), once for
 -- all specs of a process; it is stopped when that process has ended, however it did. With
 -- ANOMALYD_TEST_S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN,
 -- AWS_REGION) in the environment the specs run against that endpoint instead.
+local digest = require "digest"
 local http = require "http"
 local sigv4 = require "sigv4"
 
@@ -101,15 +102,28 @@ function radosgw.start()
   error("radosgw did not start")
 end
 
---- Make a bucket; it is no failure when it is ours already.
-function Server:make_bucket(name)
+local function put(self, path, query, body)
   local host = self.endpoint:match("^https?://(.-)/*$")
-  local signed = sigv4.sign { method = "PUT", path = "/" .. name, headers = { { "Host", host } },
+  local signed = sigv4.sign { method = "PUT", path = path, query = query, body = body,
+    headers = { { "Host", host }, { "X-Amz-Content-Sha256", digest.sha256(body) } },
     region = self.region, service = "s3", access_key_id = self.keys.access_key_id,
     secret_access_key = self.keys.secret_access_key, session_token = self.keys.session_token }
-  local answer = assert(http.request { method = "PUT", url = self.endpoint .. "/" .. name,
-    headers = signed.headers })
+  return assert(http.request { method = "PUT", headers = signed.headers, body = body,
+    url = self.endpoint .. path .. (query ~= "" and "?" .. query or "") })
+end
+
+--- Make a bucket; it is no failure when it is ours already.
+function Server:make_bucket(name)
+  local answer = put(self, "/" .. name, "", "")
   assert(answer.status == 200 or answer.status == 409, answer.status .. ": " .. answer.body)
+end
+
+--- Have a bucket keep the versions of its objects.
+function Server:keep_versions(name)
+  local answer = put(self, "/" .. name, "versioning=", '<VersioningConfiguration xmlns='
+    .. '"http://s3.amazonaws.com/doc/2006-03-01/"><Status>Enabled</Status>'
+    .. "</VersioningConfiguration>")
+  assert(answer.status == 200, answer.status .. ": " .. answer.body)
 end
 
 return radosgw

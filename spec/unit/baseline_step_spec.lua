@@ -111,6 +111,26 @@ describe("baseline_step", function()
     end
   end)
 
+  it("says that a server has no conditional writes, and does not ask it all the time", function()
+    store.body, store.version = baseline.format(baseline.empty()), 7
+    local asked, good, result = 0, store.put, nil
+    store.put = function()
+      asked = asked + 1
+      return nil, "not the one expected", "PreconditionFailed"
+    end
+    task.spawn(function() result = enter(mark(1)) end)
+    local deadline = host.now() + 10
+    while not state.trouble and host.now() < deadline do task.sleep(0.01) end
+    assert.matches("no conditional writes that work", state.trouble)
+    local before = asked
+    task.sleep(0.3)
+    assert.is_true(asked - before < 6)
+    store.put = good
+    while not result and host.now() < deadline do task.sleep(0.01) end
+    assert.equal("counted", result.kind)
+    assert.is_nil(state.trouble)
+  end)
+
   it("asks for the input when a write may have counted, or it was read long ago", function()
     local asked = {}
     local function look(uncertain)

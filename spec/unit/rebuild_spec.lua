@@ -10,6 +10,7 @@ local baseline = require("baseline")
 local column = require("column")
 local context = require("context")
 local json = require("json")
+local moments = require("moments")
 local rebuild = require("rebuild")
 
 local function near(a, b)
@@ -49,7 +50,7 @@ describe("rebuild", function()
         all[#all + 1] = values[i]
       end
       local m = column.moments(column.new(values))
-      merged = rebuild.merge(merged, m)
+      merged = moments.merge(merged, m)
       state = column.moments(column.new(values), state)
     end
     assert.equal(#all, merged.count)
