@@ -106,10 +106,11 @@ local function carried(state, marks)
   return n
 end
 
---- The entries whose turn has come: all earlier turns are resolved. At most `room` of them.
-local function next_group(state, room)
-  local group, turn = {}, state.next_turn
+--- Fill `group` with the entries whose turn has come: all earlier turns are resolved. At most `room`
+-- of them.
+local function next_group(state, room, group)
   while #group < room do
+    local turn = state.next_turn
     if state.skipped[turn] then
       state.skipped[turn] = nil
     elseif state.waiting[turn] then
@@ -118,10 +119,8 @@ local function next_group(state, room)
     else
       break
     end
-    turn = turn + 1
+    state.next_turn = turn + 1
   end
-  state.next_turn = turn
-  return group
 end
 
 --- Put the entries from `first` on back to where they waited.
@@ -302,47 +301,51 @@ end
 
 --- A group always ends with a result for each entry, also when the task that carries it out is
 -- cancelled: those batches are tried again, and the ledger tells whether they were counted.
-local function carry_out(state, group, context)
-  local ok, message = pcall(persist, state, group, context)
+-- @param trouble nil when it was carried out
+local function answer(state, group, trouble)
   for _, entry in ipairs(group) do
-    entry.result = ok and entry.outcome or { kind = "error", message = message, code = "Cancelled" }
-    local kind = entry.result.kind
-    if kind == "counted" or kind == "counted before" then state.inflight[entry.mark] = true end
-    entry.signal:fire()
+    if not entry.result then
+      entry.result = not trouble and entry.outcome or
+        { kind = "error", message = trouble or "no outcome", code = "Cancelled" }
+      local kind = entry.result.kind
+      if not entry.abandoned and (kind == "counted" or kind == "counted before") then
+        state.inflight[entry.mark] = true
+      end
+      entry.signal:fire()
+    end
   end
-  return ok
 end
 
 local kick
 
 --- Carry out what is ready. One task at a time is in here, and it is no batch's own.
 local function run(state, context)
+  local group, done = {}, false
   local _ <close> = setmetatable({}, { __close = function()
     state.busy = false
-    if state.aborted then
-      state.aborted = nil
-      kick(state, context)
-    end
+    answer(state, group, "the baseline step was cut short")
+    if not done then kick(state, context) end
   end })
   while true do
     local room = ledger.limit
     if state.cached then room = room - carried(state, state.cached.marks) end
-    local group = next_group(state, math.max(room, 0))
+    group = {}
+    next_group(state, math.max(room, 0), group)
     if #group == 0 then
       if room <= 0 and state.waiting[state.next_turn] then context.ledger_full() end
-      return
+      break
     end
-    if not carry_out(state, group, context) then
-      state.aborted = true
-      return
-    end
+    local ok, message = pcall(persist, state, group, context)
+    answer(state, group, not ok and tostring(message) or nil)
+    if not ok then return end
     local newest = context.current()
     if newest ~= context then
       -- An old generation is not kept by a step that is never idle.
       task.spawn(newest.run_step)
-      return
+      break
     end
   end
+  done = true
 end
 
 --- See that somebody carries out what is ready. Does not wait.
@@ -383,6 +386,12 @@ end
 --   {kind = "superseded", counted} or {kind = "error", message, code}
 function step.enter(state, entry, context)
   entry.signal = task.signal()
+  -- Who is cancelled while it waits is not counted any more, or not held for being in flight.
+  local _ <close> = setmetatable({}, { __close = function()
+    if entry.result then return end
+    entry.abandoned = true
+    if state.waiting[entry.turn] == entry then step.skip(state, entry.turn, context) end
+  end })
   state.waiting[entry.turn] = entry
   kick(state, context)
   while not entry.result do entry.signal:wait(1) end

@@ -13,6 +13,8 @@ local number = require("number")
 
 local batch = {}
 
+local MOST_NAMES = 256 * 1024 -- bytes of all channels' names
+
 --- Names that are a time or an id, never a channel by guess.
 local function is_time_or_id(name)
   local n = name:lower()
@@ -66,6 +68,13 @@ local function choose_named(names, present)
   return chosen, missing
 end
 
+--- Do the names fit into summaries and the baseline, each of them several times?
+local function names_fit(names)
+  local bytes = 0
+  for _, name in ipairs(names) do bytes = bytes + #name end
+  return bytes <= MOST_NAMES
+end
+
 --- Parse a batch.
 -- @param text the file's bytes
 -- @param policy a checked policy (policy.lua)
@@ -87,6 +96,10 @@ function batch.open(text, policy, known, limits)
     return nil, ("no channel: the columns are %s, wanted are %s (channels in baseline_policy.lua)")
       :format(table.concat(frame.names, ", ", 1, math.min(#frame.names, 20)),
       policy.channels == "auto" and "numbers" or table.concat(policy.channels, ", ")), "NoChannel"
+  end
+  if not names_fit(channels) then
+    return nil, ("the names of the channels have more than %d bytes together"):format(MOST_NAMES),
+      "TooLarge"
   end
   local self = { frame = frame, channels = channels, missing = missing, columns = {}, bad = {} }
   for _, name in ipairs(channels) do

@@ -167,12 +167,15 @@ local function publish(self, item, context, outcome, text, name, etag)
   local done, message, code = put(item, context, etag, { key = keys.scored(name), body = text,
     content_type = "text/csv" }, nil, function(there) return there.etag == scored_etag end)
   if not done then return done, message, code end
+  scored_etag = done.etag -- not always the MD5: of an upload in parts, of an encrypted object
   steps.at("scored")
   if self.frame.rejected > 0 then
     rejected_key = keys.rejected(name)
-    done, message, code = context.store:put(rejected_key, self.frame:rejected_text(),
-      { content_type = "text/csv" })
-    if not done then return nil, message, code end
+    local rejected = self.frame:rejected_text()
+    local rejected_etag = digest.md5(rejected)
+    done, message, code = put(item, context, etag, { key = rejected_key, body = rejected,
+      content_type = "text/csv" }, nil, function(there) return there.etag == rejected_etag end)
+    if not done then return done, message, code end
     steps.at("rejected")
   end
   local summary

@@ -210,6 +210,43 @@ describe("baseline_step", function()
     assert.equal(1, count())
   end)
 
+  it("holds nothing for a batch whose task is cancelled while it waits", function()
+    local first = step.turn(state)
+    local id, ended
+    task.spawn(function()
+      id = task.id()
+      pcall(enter, mark(1))
+      ended = true
+    end)
+    task.sleep(0.01)
+    task.cancel(id) -- the first turn is open, so it waits
+    task.sleep(0.01)
+    assert.is_true(ended)
+    assert.is_nil(next(state.waiting))
+    assert.equal("counted", enter(mark(2), { turn = first }).kind)
+    assert.equal("counted", enter(mark(3)).kind)
+    assert.equal(2, count())
+    -- The same while it is being carried out: it is counted, and is nobody's any more.
+    local looking, go = task.signal(), task.signal()
+    task.spawn(function()
+      id = task.id()
+      pcall(enter, mark(4), { look = function()
+        looking:fire()
+        go:wait(5)
+        return { kind = "open" }
+      end })
+    end)
+    looking:wait(5)
+    task.cancel(id)
+    go:fire()
+    local deadline = host.now() + 5
+    while count() < 3 and host.now() < deadline do task.sleep(0.01) end
+    step.finished(state, mark(2), context)
+    step.finished(state, mark(3), context)
+    assert.same({}, state.inflight)
+    assert.same({ mark(4) }, step.foreign(state))
+  end)
+
   it("does not gather marks of batches that were done before", function()
     for i = 1, 50 do
       enter(mark(i), { look = function() return { kind = "duplicate" } end })
