@@ -106,8 +106,8 @@ local function carried(state, marks)
   return n
 end
 
---- Fill `group` with the entries whose turn has come: all earlier turns are resolved. At most `room`
--- of them.
+--- Fill `group` with the entries whose turn has come: all earlier turns are resolved. At most
+-- `room` of them.
 local function next_group(state, room, group)
   while #group < room do
     local turn = state.next_turn

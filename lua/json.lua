@@ -2,10 +2,10 @@
 --
 -- Writing is our own (src/bind/l_json_writer.c); reading is lua-cjson's, wrapped by our own
 -- (src/bind/l_json_reader.c): a scan of the text before it refuses what cjson lets through (NaN,
--- hex, control characters in strings, text that is not UTF-8) and marks in the text what cjson would
--- lose (empty arrays, whole doubles, the order of names); the walk after it turns the marks into
--- values. Nothing depends on the release of lua-cjson: those that give integers and those that give
--- doubles end the same.
+-- hex, control characters in strings, text that is not UTF-8) and marks in the text what cjson
+-- would lose (empty arrays, whole doubles, the order of names); the walk after it turns the marks
+-- into values. Nothing depends on the release of lua-cjson: those that give integers and those that
+-- give doubles end the same.
 local cjson = require("cjson")
 local reader = require("json_reader")
 local writer = require("json_writer")

@@ -2,10 +2,10 @@
 --
 -- A summary carries the moments of what its batch brought to each channel. They are merged in the
 -- order in which the batches were scored, which is exact but for rounding. What a summary does not
--- tell: what was in the baseline before the first batch (a file that was put there by hand), numbers
--- that were lost (see learning.lua), a content that was counted and replaced before it was scored,
--- and with a half-life when an earlier content of the same key was counted. Then the result differs,
--- and is said to.
+-- tell: what was in the baseline before the first batch (a file that was put there by hand),
+-- numbers that were lost (see learning.lua), a content that was counted and replaced before it was
+-- scored, and with a half-life when an earlier content of the same key was counted. Then the result
+-- differs, and is said to.
 local baseline = require("baseline")
 local earlier = require("earlier")
 local history = require("history")
@@ -44,7 +44,7 @@ local function in_order(a, b)
 end
 
 local function fade(state, n, half_life)
-  if not state or type(half_life) ~= "number" or not (half_life > 0) then return state end
+  if not state or not (type(half_life) == "number" and half_life > 0) then return state end
   local share = 0.5 ^ (n / half_life)
   return { count = state.count * share, mean = state.mean, M2 = state.M2 * share }
 end

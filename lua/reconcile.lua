@@ -44,7 +44,8 @@ end
 --- Is this input neither scored nor recorded as hopeless, as far as we know now?
 local function is_open(state, object)
   local name = keys.name(object.key)
-  return not content.tells(object, state.batches[name]) and not content.tells(object, state.failures[name])
+  return not content.tells(object, state.batches[name]) and
+    not content.tells(object, state.failures[name])
 end
 
 --- What is to be done.

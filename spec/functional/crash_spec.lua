@@ -61,7 +61,8 @@ local function step_specs(kind)
           inputs.ragged = outcome.rows(31, 50) .. "2026,1,2\n"
           inputs.hopeless = "\0\1\2"
           local failing = { hopeless = true }
-          s = daemon.start({ bucket = bucket, env = ("ANOMALYD_CRASH_AT=%s:%d"):format(step, time) })
+          s = daemon.start({ bucket = bucket,
+            env = ("ANOMALYD_CRASH_AT=%s:%d"):format(step, time) })
           -- One first, so that there is a second group of batches.
           land(s, "b001", inputs.b001)
           s:wait_for(function()
@@ -155,7 +156,8 @@ local function again_specs(kind)
   end
 
   for _, versioned in ipairs(kind.server and { false, true } or { false }) do
-    it("is counted once, and is what is shown" .. (versioned and ", with versions" or ""), function()
+    local case = "is counted once, and is what is shown" .. (versioned and ", with versions" or "")
+    it(case, function()
       local bucket = kind.new()
       local works = true
       if versioned then works = bucket:keep_versions() end
@@ -273,7 +275,7 @@ local function two_host_specs(kind)
     outcome.check(bucket, inputs)
   end)
 
-  it("do every batch once when one rebuilds the baseline while the other writes a summary", function()
+  it("do every batch once when one rebuilds the baseline while the other publishes", function()
     local inputs = batches(4)
     a = daemon.start({ bucket = bucket })
     for name, text in pairs(inputs) do land(a, name, text) end
@@ -321,7 +323,8 @@ end
 for _, kind in ipairs(buckets.kinds()) do
   for _, suite in ipairs({ { "a batch's way, cut by SIGKILL, ", step_specs },
     { "a failure record ", record_specs },
-    { "a content that is put again after another ", again_specs }, { "two hosts on one bucket ", two_host_specs } }) do
+    { "a content that is put again after another ", again_specs },
+    { "two hosts on one bucket ", two_host_specs } }) do
     describe(suite[1] .. kind.name, function()
       if kind.new then
         suite[2](kind)

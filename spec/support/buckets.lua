@@ -115,8 +115,9 @@ local function new_remote(server)
   local name = ("anomalyd-%d-%d"):format(os.time(), made)
   server:make_bucket(name)
   return setmetatable({ argument = name, name = name, env = server.env,
-    options = "--reconcile-seconds 1 --insecure-sns", events = true, server = server, client = assert(s3.client({ bucket = name,
-    endpoint = server.endpoint, region = server.region, credentials = server.keys })) }, Remote)
+    options = "--reconcile-seconds 1 --insecure-sns", events = true, server = server,
+    client = assert(s3.client({ bucket = name, endpoint = server.endpoint, region = server.region,
+      credentials = server.keys })) }, Remote)
 end
 
 --- Both kinds: {name, new = function() -> bucket, or nil with the reason in `reason`}.

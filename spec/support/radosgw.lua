@@ -1,7 +1,8 @@
 --- radosgw: a real S3 server for the functional specs.
 --
 --     local server, reason = radosgw.start()      nil when there is none: mark the spec pending
---     server.endpoint, server.keys, server.env, server:make_bucket(name), server:keep_versions(name)
+--     server.endpoint, server.keys, server.env
+--     server:make_bucket(name), server:keep_versions(name)
 --     server:kill_gateway(), server:start_gateway()        nil for a server that is not ours
 --
 -- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh), once for

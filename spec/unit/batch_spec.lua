@@ -84,7 +84,8 @@ describe("the channels of a batch", function()
     assert.is_nil(self)
     assert.equal("TooLarge", code)
     names[30], names[29], names[28], names[27] = "a", "b", "c", "d"
-    assert.equal(30, #assert(batch.open(table.concat(names, ",") .. "\n" .. row, AUTO, {})).channels)
+    self = assert(batch.open(table.concat(names, ",") .. "\n" .. row, AUTO, {}))
+    assert.equal(30, #self.channels)
   end)
 end)
 
