@@ -49,7 +49,7 @@ BIND := $(wildcard src/bind/*.c)
 HOST_MODULES := console_client console_server host line_edit server task watch
 MODULES := $(filter-out $(HOST_MODULES),$(patsubst src/bind/l_%.c,%,$(wildcard src/bind/l_*.c)))
 SHARED_BIND := src/bind/l_column.c \
-               $(filter-out $(addprefix src/bind/,compiled.c task.c host.c l_%),$(BIND))
+               $(filter-out $(addprefix src/bind/,compiled.c task.c wait.c host.c l_%),$(BIND))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SO := $(MODULES:%=$(BUILD)/lua/%.so)

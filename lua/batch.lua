@@ -159,9 +159,10 @@ local function moments_object(m)
 end
 
 local function batch_moments(self)
-  local result = {}
-  for _, name in ipairs(self.channels) do
-    result[name] = moments_object(column.moments(self.columns[name]))
+  local columns, result = {}, {}
+  for i, name in ipairs(self.channels) do columns[i] = self.columns[name] end
+  for i, moments in ipairs(column.moments_all(columns)) do
+    result[self.channels[i]] = moments_object(moments)
   end
   return json.object(self.channels, result)
 end

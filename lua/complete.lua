@@ -7,18 +7,12 @@ local complete = {}
 local DEEPEST = 10
 local MOST = 500
 
---- The methods behind an `__index` that is a function written in C: it keeps them in its upvalues,
--- or in the registry under the name of its type. It is not called.
-local function c_methods(metatable, index)
-  local name = rawget(metatable, "__name")
-  local kept = type(name) == "string" and debug.getregistry()[name .. ".methods"]
-  if type(kept) == "table" then return kept end
+--- The methods behind an `__index` that is a function written in C: its first upvalue (see
+-- src/bind/class.h). It is not called.
+local function c_methods(index)
   if debug.getinfo(index, "S").what ~= "C" then return nil end
-  for i = 1, 255 do
-    local there, value = debug.getupvalue(index, i)
-    if not there then return nil end
-    if type(value) == "table" then return value end
-  end
+  local _, value = debug.getupvalue(index, 1)
+  return type(value) == "table" and value or nil
 end
 
 --- The table or userdata's own and inherited tables, nearest first.
@@ -32,7 +26,7 @@ local function layers(value)
     end
     local metatable = debug.getmetatable(value)
     local index = type(metatable) == "table" and rawget(metatable, "__index")
-    if type(index) == "function" then index = c_methods(metatable, index) end
+    if type(index) == "function" then index = c_methods(index) end
     if type(index) ~= "table" then break end
     value = index
   end

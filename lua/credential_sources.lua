@@ -5,6 +5,7 @@
 local http = require "http"
 local json = require "json"
 local s3_call = require "s3_call"
+local format_query = require("url").format_query
 
 local aws_settings = require "aws_settings"
 
@@ -111,16 +112,6 @@ end
 
 -- ---- web identity ----
 
-local function form(fields)
-  local parts = {}
-  for i, field in ipairs(fields) do
-    parts[i] = field[1] .. "=" .. field[2]:gsub("[^%w%-%._~]", function(c)
-      return ("%%%02X"):format(c:byte())
-    end)
-  end
-  return table.concat(parts, "&")
-end
-
 local function sts_url(settings)
   local own = settings:endpoint "sts"
   if own then return own end
@@ -161,7 +152,7 @@ function sources.web_identity(settings)
   if not token then return fail("cannot read the web identity token file %s", path) end
   local answer, message, code = ask({ method = "POST", url = sts_url(settings),
     headers = { ["Content-Type"] = "application/x-www-form-urlencoded" },
-    body = form { { "Action", "AssumeRoleWithWebIdentity" }, { "Version", "2011-06-15" },
+    body = format_query { { "Action", "AssumeRoleWithWebIdentity" }, { "Version", "2011-06-15" },
       { "RoleArn", role }, { "WebIdentityToken", (token:gsub("%s+$", "")) },
       { "RoleSessionName", text_of(env "AWS_ROLE_SESSION_NAME") or
         text_of(profile.role_session_name) or "anomalyd" } } }, 5, 3)

@@ -1,9 +1,9 @@
 --- generation (kernel): one complete, validated copy of the Lua side of the service.
 --
 -- A generation has an environment of its own and its own table of loaded modules for every file
--- under scripts/ and lua/; C modules and the kernel (boot, coro, generation, host, ...) are shared. It
--- is built aside; whoever builds it decides whether it becomes the current one. Tasks that began on
--- an older generation keep it alive until they end; then the collector takes it.
+-- under scripts/ and lua/; C modules and the kernel (boot, coro, generation, host, ...) are shared.
+-- It is built aside; whoever builds it decides whether it becomes the current one. Tasks that began
+-- on an older generation keep it alive until they end; then the collector takes it.
 local digest = require("digest")
 local precompiled = require("precompiled")
 

@@ -48,6 +48,9 @@ From numbers; false and "" stand for a missing cell.]=],
   ["column.constant"] = [=[column.constant(n, value) -> column of n cells]=],
   ["column.moments"] = [=[column.moments(c [, state [, keep]]) -> {count, mean, M2, std}
 Welford's recurrence in row order, going on from state; only rows where keep is not 0.]=],
+  ["column.moments_all"] = [=[
+column.moments_all(columns [, states [, keeps]]) -> list of {count, mean, M2, std}
+The moments of several columns, faster than one by one; a state or a keep may be false.]=],
   ["column.zscore"] = [=[
 column.zscore(c, mean, std) -> column of |c - mean| / std; 0 where std is 0]=],
   ["column.above"] = [=[column.above(c, limit) -> column: 1 where c > limit, else 0]=],
@@ -61,7 +64,10 @@ column.zscore(c, mean, std) -> column of |c - mean| / std; 0 where std is 0]=],
   ["column.totable"] = [=[column.totable(c) -> list of numbers, NaN where missing]=],
 
   csv = [=[csv: delimited text as a frame of columns; every byte of it is kept]=],
-  ["csv.parse"] = [=[csv.parse(text [, options]) -> frame | nil, message, code, line
+  ["csv.file"] = [=[csv.file(path [, most]) -> file | nil, message, code
+A file's bytes for csv.parse, without a copy where that is safe; #file, file:md5(), file:close().
+Who wants to write into the file meanwhile may have to wait until it is closed.]=],
+  ["csv.parse"] = [=[csv.parse(text | file [, options]) -> frame | nil, message, code, line
 Options: delimiter, max_bytes, max_rows, max_columns, max_row_bytes, text_only. See frame.]=],
   ["csv.scan_path"] = [=[
 csv.scan_path([name]) -> name: which way of scanning is used (for tests)]=],
@@ -83,7 +89,6 @@ The first rows of the input whose cell is this text.]=],
   ["digest.sha256"] = [=[digest.sha256(text [, "raw"]) -> hex, or 32 bytes]=],
   ["digest.md5"] = [=[digest.md5(text [, "raw"]) -> hex, or 16 bytes]=],
   ["digest.hmac_sha256"] = [=[digest.hmac_sha256(key, text [, "raw"]) -> hex, or 32 bytes]=],
-  ["digest.hmac"] = [=[digest.hmac(key, text [, "raw"]): the same as digest.hmac_sha256]=],
   ["digest.hex"] = [=[digest.hex(bytes) -> hex]=],
   ["digest.base64"] = [=[digest.base64(bytes) -> text]=],
   ["digest.unbase64"] = [=[digest.unbase64(text) -> bytes | nil, message, "BadBase64"]=],
@@ -105,6 +110,7 @@ host.on_signal(fn): fn(name) for SIGTERM, SIGINT and SIGHUP; replaces the servic
   ["host.uid"] = [=[host.uid() -> number of the user it runs as]=],
   ["host.notify"] = [=[
 host.notify{ready, reloading, stopping, status, extend} -> whether a service manager listens]=],
+  ["host.trim"] = [=[host.trim(): give freed memory back to the system; waits for a worker]=],
   ["host.compiled"] = [=[host.compiled([md5]) -> the binary chunk of a file of the library | nil
 Known by the MD5 of its text; without it that of the probe, see lua/precompiled.lua.]=],
   ["host.make_directory"] = [=[host.make_directory(path) -> true | nil, message]=],

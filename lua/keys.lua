@@ -50,7 +50,4 @@ function keys.name_of_summary(key) return key:match("^processed/(.+)_summary%.js
 --- NAME of a failure record's key, or nil when it is none.
 function keys.name_of_failure(key) return key:match("^failed/(.+)%.csv_error%.json$") end
 
---- NAME of a scored file's key, or nil when it is none.
-function keys.name_of_scored(key) return key:match("^processed/(.+)%.csv$") end
-
 return keys

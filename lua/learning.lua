@@ -27,9 +27,10 @@ local function revive(cells, lost)
   return { count = count, mean = m.mean, M2 = m.M2 * (count / m.count), std = m.std }
 end
 
-local function learn_channel(cells, name, state, policy)
-  if state and state.poisoned then return revive(cells, state) end
-  local keep
+--- What a channel's values are added to, and which of them count.
+-- @return the moments so far or false, a column that is set where a cell counts or false for all
+local function prepare(cells, name, state, policy)
+  local keep = false
   if not policy.learn_flagged and state then
     local _, flag = zscore(cells, name, state, policy)
     keep = column.none({ flag })
@@ -37,7 +38,28 @@ local function learn_channel(cells, name, state, policy)
   if policy.half_life and state then
     state = fade(state, #cells - column.missing(cells), policy.half_life)
   end
-  return column.moments(cells, state, keep), keep and column.moments(cells, nil, keep)
+  return state or false, keep
+end
+
+--- The channels' moments after the batch.
+-- @return by name: the moments; those of what was learned, of channels of which not all was
+local function learn(channels, batch, policy)
+  local names, columns, states, keeps, after, learned = {}, {}, {}, {}, {}, {}
+  for _, name in ipairs(batch.channels) do
+    local cells, state = batch.columns[name], channels[name]
+    if state and state.poisoned then
+      after[name] = revive(cells, state)
+    else
+      local n = #names + 1
+      names[n], columns[n] = name, cells
+      states[n], keeps[n] = prepare(cells, name, state, policy)
+    end
+  end
+  for i, moments in ipairs(#names > 0 and column.moments_all(columns, states, keeps) or {}) do
+    after[names[i]] = moments
+    learned[names[i]] = keeps[i] and column.moments(columns[i], nil, keeps[i]) or nil
+  end
+  return after, learned
 end
 
 --- The baseline after a batch.
@@ -47,13 +69,12 @@ end
 --   learned because their moments would pass the range of a double, and the moments of what was
 --   learned of those channels of which not everything was
 function learning.update(object, batch, policy, now)
-  local changes, overflow, poisoned, learned = {}, {}, {}, {}
+  local changes, overflow, poisoned = {}, {}, {}
+  local moments, learned = learn(object.channels, batch, policy)
   for _, name in ipairs(batch.channels) do
     local before = object.channels[name]
-    local after
-    after, learned[name] = learn_channel(batch.columns[name], name, before, policy)
-    if finite(after) then
-      changes[name] = after
+    if finite(moments[name]) then
+      changes[name] = moments[name]
     else
       overflow[#overflow + 1] = name
     end

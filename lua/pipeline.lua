@@ -309,6 +309,7 @@ end
 
 local function note_content(item, object)
   item.etag = object.etag
+  item.bytes = object.body and #object.body
   item.changed = content.changed_text(object.changed)
 end
 

@@ -104,17 +104,17 @@ local function before(a, b)
   return tostring(a) < tostring(b)
 end
 
---- The order that a table of json.object states, or nil.
-local function stated_order(value)
+--- The table that a value's metatable has as `field`, or nil.
+local function stated(value, field)
   local metatable = debug.getmetatable(value)
-  local order = type(metatable) == "table" and rawget(metatable, "__keys")
-  return type(order) == "table" and order or nil
+  local found = type(metatable) == "table" and rawget(metatable, field)
+  return type(found) == "table" and found or nil
 end
 
---- Sort names; those with a stated order go first.
+--- Sort names; those of a table of json.object in the order that it states, which go first.
 local function sort_names(names, value)
   local place = {}
-  for i, name in ipairs(stated_order(value) or {}) do place[name] = i end
+  for i, name in ipairs(stated(value, "__keys") or {}) do place[name] = i end
   table.sort(names, function(a, b)
     if place[a] or place[b] then return (place[a] or math.huge) < (place[b] or math.huge) end
     return before(a, b)
@@ -144,11 +144,7 @@ local function names_of(value, n, limit)
   return names, more
 end
 
-local function view_of(value)
-  local metatable = debug.getmetatable(value)
-  local view = type(metatable) == "table" and rawget(metatable, "__view")
-  return type(view) == "table" and view or value
-end
+local function view_of(value) return stated(value, "__view") or value end
 
 local function key_text(state, key)
   if type(key) == "string" and key:find("^[%a_][%w_]*$") and not RESERVED[key] then

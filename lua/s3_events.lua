@@ -3,6 +3,7 @@
 -- Reads the document that S3 (and Ceph, MinIO and other servers with its interface) sends, and the
 -- EventBridge shape of the same news. It comes from outside: nothing here raises on bad input.
 local json = require "json"
+local url = require "url"
 
 local s3_events = {}
 
@@ -18,27 +19,6 @@ end
 
 local function absent(value)
   return value == nil or value == json.null
-end
-
---- The text that was form-encoded (application/x-www-form-urlencoded): `+` is a space, `%2B` a plus
--- sign. A `%` that begins no escape stands for itself.
-function s3_events.decode_key(text)
-  return (text:gsub("+", " "):gsub("%%(%x%x)", function(hex)
-    return string.char(tonumber(hex, 16))
-  end))
-end
-
---- Which of two sequencers of the same key is the later? -1 when `a` comes before `b`, 0 when they
--- are the same, 1 when it comes after; nil when one is no sequencer, which says nothing. They are
--- hexadecimal, compared as text once the shorter is filled with zeros on its right.
-function s3_events.compare_sequencers(a, b)
-  if type(a) ~= "string" or type(b) ~= "string" then return nil end
-  if not a:find("^%x+$") or not b:find("^%x+$") then return nil end
-  local length = math.max(#a, #b)
-  a = a:upper() .. ("0"):rep(length - #a)
-  b = b:upper() .. ("0"):rep(length - #b)
-  if a == b then return 0 end
-  return a < b and -1 or 1
 end
 
 -- The table `parent[name]`; `place` says where parent stands, with a dot behind it.
@@ -124,7 +104,7 @@ local function read_record(record, place)
   local name = optional_text(record, "eventName", place)
   name = name and name:gsub("^s3:", "")
   -- Ceph sends its keys bare, all others form-encoded.
-  local decode = source == "ceph:s3" and as_it_is or s3_events.decode_key
+  local decode = source == "ceph:s3" and as_it_is or url.decode_form
   local event = facts(sub_table(record, "s3", place), RECORD_NAMES, decode, place .. "s3.")
   event.event_name, event.kind = name, kind_of(name)
   return event

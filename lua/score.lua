@@ -1,23 +1,16 @@
 --- score (kernel): one batch without a server, through the same batch, policy and scripts.
+local csv = require("csv")
+local digest = require("digest")
 local host = require("host")
 local scripts_dir = require("scripts_dir")
 local task = require("task")
 
 local score = {}
 
+--- What is to be parsed: a file, or a text from the standard input. Both have a length.
 local function read(path)
   if path == "-" then return io.stdin:read("a") end
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  -- One piece of the right size: reading "all" would hold the text several times over.
-  local size = file:seek("end")
-  local ok = size and file:seek("set")
-  local text = ok and file:read(size)
-  if size == 0 then text = "" end
-  if text then text = text .. (file:read("a") or "") else text = file:read("a") end
-  file:close()
-  if not text then return nil, path .. ": cannot be read (is it a directory?)" end
-  return text
+  return csv.file(path)
 end
 
 --- A function that writes a text to a file. @return true; or nil, message
@@ -97,7 +90,7 @@ local function source_key(input)
 end
 
 --- Parse, forest, baseline, flags. @return what is to be written; or nil, message
-local function work(built, context, given, text, bar)
+local function work(built, context, given, input, bar)
   local batch, learning = built.require("batch"), built.require("learning")
   local baseline, keys = built.require("baseline"), built.require("keys")
   local began = host.now()
@@ -105,7 +98,7 @@ local function work(built, context, given, text, bar)
   local before, message = load_baseline(built, given.baseline)
   if not before then return nil, message end
   bar.say("parsing")
-  local self, why, _, line = batch.open(text, policy, before.order)
+  local self, why, _, line = batch.open(input, policy, before.order)
   if not self then
     return nil, ("%s%s: %s"):format(given.input, line and ":" .. line or "", why)
   end
@@ -119,7 +112,8 @@ local function work(built, context, given, text, bar)
   -- Only when it is asked for: its etag is a walk over the whole text.
   local summary = given.summary and batch.summary(self, {
     source_key = key, output_key = keys.scored(name), processed_at = host.utc(),
-    source_etag = built.require("digest").md5(text), policy = policy, unlearned = unlearned,
+    source_etag = type(input) == "string" and digest.md5(input) or input:md5(),
+    policy = policy, unlearned = unlearned,
     counts = baseline.counts(scoring, self.channels),
     duration_seconds = tonumber(("%.6f"):format(host.now() - began)) })
   return { summary = summary, baseline = baseline.format(after), batch = self }
@@ -144,10 +138,10 @@ function score.run(given, fail)
   local shared = { options = given }
   local built, context = scripts_dir.build(1, scripts, shared)
   if not built then return fail(1, "the scripts cannot be loaded: " .. context) end
-  local text, why = read(given.input)
-  if not text then return fail(1, why) end
-  local bar = progress(#text)
-  local result, problem = work(built, context, given, text, bar)
+  local input, why = read(given.input)
+  if not input then return fail(1, why) end
+  local bar = progress(#input)
+  local result, problem = work(built, context, given, input, bar)
   bar.clear()
   if not result then return fail(1, problem) end
   warn(result.batch)

@@ -7,6 +7,7 @@ local history = require("history")
 local host = require("host")
 local json = require("json")
 local keys = require("keys")
+local memory = require("memory")
 local number = require("number")
 local pipeline = require("pipeline")
 local policy = require("policy")
@@ -114,7 +115,11 @@ local function fill(entry, checked, shared, generation)
   context.limits = {}
   context.store = shared.handle and store.counted(shared.handle, context.metrics)
   context.current = shared.current
-  context.process = function(item) return pipeline.process(item, context) end
+  context.process = function(item)
+    local outcome, message, code = pipeline.process(item, context)
+    memory.after(item.bytes, shared)
+    return outcome, message, code
+  end
   context.accept = function(event) return queue.accept(shared.queue, event, shared.current()) end
   context.start_ready = function() queue.start_ready(shared.queue, context) end
   context.run_step = function() step.resume(shared.baseline, context) end

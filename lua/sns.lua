@@ -17,6 +17,7 @@
 --   BadSignature             the signature does not prove these contents
 -- and whatever code the certificate function gives (CertificateUnavailable and others).
 local certificate = require "certificate"
+local digest = require "digest"
 local json = require "json"
 local sns_certificates = require "sns_certificates"
 
@@ -344,7 +345,7 @@ end
 local function prove(message, pem)
   local cert, text, code = read_certificate(pem)
   if not cert then return nil, text, code end
-  local signature = certificate.unbase64(message.Signature)
+  local signature = digest.unbase64(message.Signature)
   if not signature then return refuse("BadSignature", "Signature is not base64") end
   local ok
   ok, text, code = cert:verify(DIGESTS[message.SignatureVersion], sns.string_to_sign(message),

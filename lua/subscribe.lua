@@ -33,12 +33,6 @@ function subscribe.plan(topic, endpoint)
     domain = partition == "aws-cn" and "amazonaws.com.cn" or "amazonaws.com" }
 end
 
-local function form(pairs_)
-  local fields = {}
-  for i, pair in ipairs(pairs_) do fields[i] = pair[1] .. "=" .. url.encode(pair[2]) end
-  return table.concat(fields, "&")
-end
-
 local function unescape(text)
   return (text:gsub("&(%a+);", { lt = "<", gt = ">", amp = "&", quot = '"', apos = "'" }))
 end
@@ -55,7 +49,7 @@ local PASSING = { Throttling = true, ThrottlingException = true, Throttled = tru
 --- One signed request. @return subscription's ARN; or nil, message, whether a second try may help
 local function ask(plan, keys, settings)
   local base = settings:endpoint("sns") or ("https://sns.%s.%s"):format(plan.region, plan.domain)
-  local body = form({ { "Action", "Subscribe" }, { "Version", VERSION },
+  local body = url.format_query({ { "Action", "Subscribe" }, { "Version", VERSION },
     { "TopicArn", plan.topic }, { "Protocol", plan.protocol }, { "Endpoint", plan.endpoint },
     { "ReturnSubscriptionArn", "true" } })
   local signed = sigv4.sign({ method = "POST", path = "/", query = "", body = body,

@@ -25,11 +25,6 @@ function url.encode(text)
   return (text:gsub("[^%w%-._~]", escape_byte))
 end
 
---- As url.encode, but `/` stays: for keys and paths.
-function url.encode_path(text)
-  return (text:gsub("[^%w%-._~/]", escape_byte))
-end
-
 --- The fields of a query text: a table name -> value, of a name given twice the last, and the list
 -- of {name, value} pairs in order. `+` is a space; a field without `=` has the value "". More than
 -- 1000 fields give nil, message, code.
@@ -66,12 +61,6 @@ function url.split(target)
   local path, query = target:match("^([^?]*)%??(.*)$")
   if path == "" then path = "/" end
   return path, query
-end
-
---- The object's key as it stands in the bucket, from the form-coded key of an S3 event:
--- "raw/a+b%2Bc.csv" -> "raw/a b+c.csv".
-function url.event_key(key)
-  return url.decode_form(key)
 end
 
 return url

@@ -2,8 +2,9 @@
 --
 -- From the call of the program to the first answer of /health: the processor's time that the
 -- service took (other programs change it least) and the clock on the wall; the least and the median
--- of several starts. Memory is what the kernel counts as resident, then without what is shared with
--- other programs (libraries), a second after the first answers of every route.
+-- of several starts on one bucket. The start that made the bucket is told by itself: it waits for
+-- the disk to keep each new folder. Memory is what the kernel counts as resident, then without what
+-- is shared with other programs (libraries), a second after the first answers of every route.
 local socket = require("socket")
 
 local build = os.getenv("ANOMALYD_BUILD") or "build"
@@ -44,11 +45,10 @@ local function start(bucket)
   return seconds, processor_time(pid), port, pid, pipe
 end
 
-local function stop(pid, pipe, bucket)
+local function stop(pid, pipe)
   os.execute("kill " .. pid)
   repeat until not pipe:read("l")
   pipe:close()
-  os.execute("rm -rf " .. bucket)
 end
 
 --- Bytes of the process: resident, and of that its own.
@@ -67,10 +67,12 @@ local function verdict(ok) return ok and "within the goal" or "MISSES THE GOAL" 
 
 local wall, busy, bucket = {}, {}, os.tmpname()
 os.remove(bucket)
+local new_bucket, _, _, first, first_pipe = start(bucket)
+stop(first, first_pipe)
 for i = 1, STARTS do
-  local _, pid, pipe
+  local pid, pipe
   wall[i], busy[i], _, pid, pipe = start(bucket)
-  stop(pid, pipe, bucket)
+  stop(pid, pipe)
 end
 table.sort(wall)
 table.sort(busy)
@@ -79,6 +81,7 @@ print(("start to first /health, clock      least %5.1f ms, median %5.1f ms  (goa
   :format(wall[1] * 1000, wall[middle] * 1000, verdict(wall[1] < GOAL_SECONDS)))
 print(("start to first /health, processor  least %5.1f ms, median %5.1f ms"):format(
   busy[1] * 1000, busy[middle] * 1000))
+print(("the same where the bucket is made  %.1f ms on the clock"):format(new_bucket * 1000))
 
 local _, _, port, pid, pipe = start(bucket)
 while not get(port, "/ready") do socket.sleep(0.01) end
@@ -88,4 +91,5 @@ socket.sleep(1)
 local resident, own = memory(pid)
 print(("memory at rest                     %.1f MiB resident, %.1f its own  (goal 16 MiB: %s)")
   :format(resident / 1048576, own / 1048576, verdict(resident < GOAL_BYTES)))
-stop(pid, pipe, bucket)
+stop(pid, pipe)
+os.execute("rm -rf " .. bucket)

@@ -14,6 +14,12 @@ local function complain(path, text, ...)
   complaints[#complaints + 1] = path .. ": " .. text:format(...)
 end
 
+local function check_has(path, text, list)
+  for _, needs in ipairs(list) do
+    if not text:find(needs, 1, true) then complain(path, "%s is missing", needs) end
+  end
+end
+
 local function read(path)
   local file = assert(io.open(ROOT .. "/" .. path, "rb"))
   local text = file:read("a")
@@ -179,11 +185,9 @@ local function check_cfn(rights, listed, init)
   local given, prefixes = cfn_rights(text)
   compare(CFN, "right", rights, given)
   compare(CFN, "listed prefix", listed, prefixes)
-  for _, needs in ipairs({ "HttpTokens: required", "Event: s3:ObjectCreated:*", "Value: raw/",
+  check_has(CFN, text, { "HttpTokens: required", "Event: s3:ObjectCreated:*", "Value: raw/",
     "Value: .csv", "- sns:Publish", "aws:SourceAccount", "SignatureVersion: '2'",
-    "DependsOn: TopicPolicy" }) do
-    if not text:find(needs, 1, true) then complain(CFN, "%s is missing", needs) end
-  end
+    "DependsOn: TopicPolicy" })
 end
 
 -- ---- Terraform ----
@@ -260,11 +264,9 @@ local function check_tf(rights, listed, init)
       complain(TF, "cloud-init.yaml's %s is not filled in", name)
     end
   end
-  for _, needs in ipairs({ 'http_tokens                 = "required"', '"s3:ObjectCreated:*"',
+  check_has(TF, text, { 'http_tokens                 = "required"', '"s3:ObjectCreated:*"',
     'filter_prefix = "raw/"', 'filter_suffix = ".csv"', '"sns:Publish"', '"aws:SourceAccount"',
-    "signature_version = 2" }) do
-    if not text:find(needs, 1, true) then complain(TF, "%s is missing", needs) end
-  end
+    "signature_version = 2" })
 end
 
 -- ---- cloud-init ----

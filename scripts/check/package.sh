@@ -1,29 +1,16 @@
 #!/bin/sh
 # package: proves the Debian package on an empty Debian 12 (`make package-check`, as root).
 #
-# Builds this version and a next one with a changed script, then in a chroot made by debootstrap
-# (kept in $FRESH_DIR, as scripts/check/fresh.sh does): installs with apt, starts the service as its
-# user on a directory bucket, has a batch scored, edits one script, upgrades, sees that the edit
-# survived and the new version serves, removes, and purges. lintian must find no error.
+# Builds this version and a next one with a changed script, then in an empty system
+# (empty_system.sh): installs with apt, starts the service as its user on a directory bucket, has a
+# batch scored, edits one script, upgrades, sees that the edit survived and the new version serves,
+# removes, and purges. lintian must find no error.
 set -eu
-trees=${FRESH_DIR:-/var/tmp/anomalyd-fresh}
-dist=bookworm
-mirror=${MIRROR:-http://deb.debian.org/debian}
 build=${BUILD:-build}
 next=99.0.0
 
-if [ ! -e "$trees/$dist.ready" ]; then
-    mkdir -p "$trees"
-    rm -rf "${trees:?}/$dist"
-    debootstrap --variant=minbase --include=git,make --components=main \
-        "$dist" "$trees/$dist" "$mirror"
-    touch "$trees/$dist.ready"
-fi
-copy=$(mktemp -d "$trees/package.XXXXXX")
-trap 'rm -rf "$copy"' EXIT
-trap 'exit 130' INT TERM
-cp -a "$trees/$dist/." "$copy"
-cp /etc/resolv.conf "$copy/etc/resolv.conf"
+. "$(dirname "$0")/empty_system.sh"
+empty_system bookworm
 
 # ---- the two packages ----
 
@@ -107,15 +94,4 @@ apt-get -q -y purge anomalyd >/tmp/apt 2>&1 || { cat /tmp/apt; exit 1; }
 echo "package: removed and purged; the bucket is still there"
 END
 
-# Its own mounts, devices and processes: nothing of it outlives this script.
-unshare --mount --pid --fork --kill-child sh -c '
-    mount --make-rprivate /
-    mount -t proc proc "$1/proc"
-    mount -t tmpfs dev "$1/dev"
-    for node in null:3 zero:5 full:7 random:8 urandom:9; do
-        mknod -m 666 "$1/dev/${node%:*}" c 1 "${node#*:}"
-    done
-    mkdir -m 1777 "$1/dev/shm"
-    ln -s /proc/self/fd "$1/dev/fd"
-    exec chroot "$1" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-        DEBIAN_FRONTEND=noninteractive sh /root/try.sh' sh "$copy" </dev/null
+(inside DEBIAN_FRONTEND=noninteractive sh /root/try.sh)

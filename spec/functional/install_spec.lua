@@ -1,11 +1,8 @@
 -- What `make install` leaves below a temporary root: a program that runs from there.
 local daemon = require("daemon")
+local files = require("files")
 
-local function output(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read("a")
-  return text, pipe:close()
-end
+local output = files.output
 
 local build = os.getenv("ANOMALYD_BUILD") or "build"
 
@@ -52,7 +49,7 @@ end)
 
 describe("make install", function()
   it("leaves a program that runs from a temporary root, and keeps edited scripts", function()
-    local root = output("mktemp -d"):gsub("%s+$", "")
+    local root = files.line("mktemp -d")
     local cleanup <close> = setmetatable({}, { -- luacheck: ignore
       __close = function() os.execute("rm -rf " .. root) end })
     -- `-o all`: what is built stays as it is.

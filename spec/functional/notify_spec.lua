@@ -92,8 +92,7 @@ describe("notices to the service manager", function()
 
   it("announces a reload with the clock's time, and READY also when it failed", function()
     local ear = listen()
-    local dir = daemon.directory()
-    os.execute(("cp -r scripts/*.lua %s/"):format(dir))
+    local dir = daemon.scripts()
     s = daemon.start({ env = ear.env, args = "--scripts " .. dir })
     s:wait_for(function() return ear.find("READY=1") end, "READY")
     local before = now()
@@ -123,16 +122,12 @@ describe("notices to the service manager", function()
 
   it("gives signs of life from the loop, and none while the loop is blocked", function()
     local ear = listen()
-    local dir = daemon.directory()
-    os.execute(("cp -r scripts/*.lua %s/"):format(dir))
-    local routes, found = daemon.read("scripts/routes.lua"):gsub("return function%(app%)\n", [[
-%0  app.get("/hang", { summary = "hang" }, function()
+    local dir = daemon.scripts([[
+  app.get("/hang", { summary = "hang" }, function()
     os.execute("sleep 1.5")
     return {}
   end)
 ]])
-    assert.equal(1, found)
-    daemon.write(dir .. "/routes.lua", routes)
     s = daemon.start({ env = ear.env .. " WATCHDOG_USEC=400000", args = "--scripts " .. dir })
     s:wait_for(function()
       local count = 0

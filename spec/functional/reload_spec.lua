@@ -16,8 +16,7 @@ end
 
 --- A service on a copy of the scripts.
 local function start(args)
-  local scripts = daemon.directory()
-  assert(os.execute(("cp scripts/*.lua %s/"):format(scripts)))
+  local scripts = daemon.scripts()
   local s = daemon.start({ args = ("--scripts %s %s"):format(scripts, args or "--reload") })
   s.scripts = scripts
   function s:write(name, text) daemon.write(self.scripts .. "/" .. name, text) end
@@ -289,8 +288,7 @@ end)
 
 describe("anomalyd check", function()
   it("says what a reload would say", function()
-    local dir = daemon.directory()
-    os.execute(("cp scripts/*.lua %s/"):format(dir))
+    local dir = daemon.scripts()
     local code, out = daemon.run("check --scripts " .. dir)
     assert.equal(0, code)
     assert.truthy(out:find("routes, policy and detection are right", 1, true))

@@ -1,19 +1,10 @@
 -- The console as its users meet it: piped, with -e, at a terminal, on a bucket by itself.
 local daemon = require("daemon")
+local outcome = require("outcome")
 local terminal = require("terminal")
 local socket = require("socket")
 
-local HEADER = "timestamp,temperature,humidity,pressure,wind_speed\n"
-
-local function rows(n, phase)
-  local lines = { HEADER }
-  for i = 1, n do
-    local wave = math.sin(i + (phase or 0))
-    lines[#lines + 1] = ("2026-02-24T00:%02d:%02d,%.2f,%.2f,%.2f,%.2f\n"):format(i // 60, i % 60,
-      22 + wave, 55 + 3 * wave, 1013 + 2 * wave, i == n and 16 or 10 + wave)
-  end
-  return table.concat(lines)
-end
+local function rows(n, seed) return outcome.rows(n, seed, 16) end
 
 describe("anomalyd repl", function()
   local s

@@ -3,19 +3,9 @@ local csv = require("csv")
 local daemon = require("daemon")
 local golden = require("golden")
 local json = require("json")
+local outcome = require("outcome")
 
-local HEADER = "timestamp,temperature,humidity,pressure,wind_speed\n"
-
---- A batch of `n` quiet rows, the last one far out.
-local function rows(n, start)
-  local lines = { HEADER }
-  for i = 1, n do
-    local wave = math.sin(i + (start or 0))
-    lines[#lines + 1] = ("2026-02-24T00:%02d:%02d,%.2f,%.2f,%.2f,%.2f\n"):format(i // 60, i % 60,
-      22 + wave, 55 + 3 * wave, 1013 + 2 * wave, i == n and 60 or 10 + wave)
-  end
-  return table.concat(lines)
-end
+local HEADER, rows = outcome.header, outcome.rows
 
 describe("the service", function()
   local s

@@ -1,14 +1,11 @@
 -- The systemd unit: what it says, how exposed it leaves the service, and that the service needs
 -- nothing that it forbids.
 local daemon = require("daemon")
+local files = require("files")
+
+local output = files.output
 
 local UNIT = "scripts/deploy/anomalyd.service"
-
-local function output(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read("a")
-  return text, pipe:close()
-end
 
 local function have(program)
   return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true

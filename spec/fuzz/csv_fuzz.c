@@ -1,26 +1,15 @@
 /* csv_fuzz: the CSV reader against a plain one, against itself on threads, and through the writer.
  *
  * The first byte of the input chooses the delimiter; the rest is the text. */
+#include "check.h"
+
 #include "core/csv_cell.h"
 #include "core/csv_scan.h"
 #include "core/csv_sheet.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void fail_check(const char *what, int line)
-{
-    fprintf(stderr, "csv_fuzz: line %d: not so: %s\n", line, what);
-    abort();
-}
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x))                                                                                  \
-            fail_check(#x, __LINE__);                                                              \
-    } while (0)
 
 static void backwards(struct crew *crew, size_t n, void (*fn)(void *ctx, size_t i), void *ctx)
 {

@@ -1,4 +1,6 @@
 /* Any bytes as a sidecar file, and as metadata: what is read must come out again as it was. */
+#include "check.h"
+
 #include "core/directory_meta.h"
 
 #include <stdint.h>
@@ -6,12 +8,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool good)
-{
-    if (!good)
-        abort();
-}
 
 static bool same_meta(const struct directory_meta *a, const struct directory_meta *b)
 {
@@ -21,11 +17,11 @@ static bool same_meta(const struct directory_meta *a, const struct directory_met
 
 static void same_sidecar(const struct directory_sidecar *a, const struct directory_sidecar *b)
 {
-    check(a->n == b->n);
+    CHECK(a->n == b->n);
     for (size_t i = 0; i < a->n; i++) {
-        check(strcmp(a->records[i].etag, b->records[i].etag) == 0);
-        check(same_meta(&a->records[i].meta, &b->records[i].meta));
-        check(directory_sidecar_find(a, a->records[i].etag) == &a->records[i].meta);
+        CHECK(strcmp(a->records[i].etag, b->records[i].etag) == 0);
+        CHECK(same_meta(&a->records[i].meta, &b->records[i].meta));
+        CHECK(directory_sidecar_find(a, a->records[i].etag) == &a->records[i].meta);
     }
 }
 
@@ -36,12 +32,12 @@ static void round_trip(const struct directory_sidecar *sidecar, const struct dir
     struct buf text;
 
     buf_init(&text, DIRECTORY_SIDECAR_MAX);
-    check(directory_sidecar_format(sidecar, key, &text) == 0);
-    check(directory_sidecar_parse(&again, key, text.data, text.len, NULL) == 0);
+    CHECK(directory_sidecar_format(sidecar, key, &text) == 0);
+    CHECK(directory_sidecar_parse(&again, key, text.data, text.len, NULL) == 0);
     same_sidecar(sidecar, &again);
     directory_sidecar_fini(&again);
     /* Nothing of it may be missing. */
-    check(directory_sidecar_parse(&again, key, text.data, text.len - 1, NULL) != 0);
+    CHECK(directory_sidecar_parse(&again, key, text.data, text.len - 1, NULL) != 0);
     directory_sidecar_fini(&again);
     buf_fini(&text);
 }
@@ -51,11 +47,11 @@ static void check_meta(const struct directory_meta *meta)
     const char *name, *value, *last = "";
     size_t at = 0, n = 0;
 
-    check(meta->len - 2 * meta->n <= DIRECTORY_META_MAX);
+    CHECK(meta->len - 2 * meta->n <= DIRECTORY_META_MAX);
     for (; directory_meta_next(meta, &at, &name, &value); n++, last = name)
-        check(strcmp(last, name) < 0 && strpbrk(name, "ABCXYZ \n") == NULL &&
+        CHECK(strcmp(last, name) < 0 && strpbrk(name, "ABCXYZ \n") == NULL &&
               strpbrk(value, "\n\r\t") == NULL);
-    check(n == meta->n && at == meta->len);
+    CHECK(n == meta->n && at == meta->len);
 }
 
 /* The bytes as pairs: length of the name, name, length of the value, value. */
@@ -84,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct directory_key key;
     char *text = malloc(size == 0 ? 1 : size); /* just as long, so that reading on is seen */
 
-    check(text != NULL && directory_key_set(&key, "k", 1, NULL) == 0);
+    CHECK(text != NULL && directory_key_set(&key, "k", 1, NULL) == 0);
     memcpy(text, data, size);
     if (directory_sidecar_parse(&sidecar, &key, text, size, NULL) == 0) {
         for (size_t i = 0; i < sidecar.n; i++)
@@ -95,8 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(text);
 
     add_pairs(&meta, data, size);
-    check(directory_sidecar_add(&written, "0cc175b9c0f1b6a831c399e269772661", &meta) == 0);
-    check(directory_sidecar_add(&written, "92eb5ffee6ae2fec3ad71c777531578f", NULL) == 0);
+    CHECK(directory_sidecar_add(&written, "0cc175b9c0f1b6a831c399e269772661", &meta) == 0);
+    CHECK(directory_sidecar_add(&written, "92eb5ffee6ae2fec3ad71c777531578f", NULL) == 0);
     round_trip(&written, &key);
     directory_sidecar_fini(&written);
     directory_meta_fini(&meta);

@@ -3,24 +3,25 @@
  * The first byte says how the rest is cut into reads; each way must give the same requests and the
  * same refusal as one byte at a time, within the limits.
  */
+#include "check.h"
+
 #include "core/http_intake.h"
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct http_limits limits = {.max_head = 512, .max_headers = 8, .max_body = 300};
 
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x)) {                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+static bool has_host(const struct http_message *m)
+{
+    for (size_t i = 0; i < m->n_headers; i++)
+        if (strcasecmp(m->headers[i].name, "host") == 0)
+            return true;
+    return false;
+}
 
 static void check_message(const struct http_message *m)
 {
@@ -31,7 +32,7 @@ static void check_message(const struct http_message *m)
     for (size_t i = 0; i < m->n_headers; i++)
         CHECK(http_header_sound(m->headers[i].name, m->headers[i].value));
     if (m->minor == 1)
-        CHECK(http_header_find(m->headers, m->n_headers, "HOST") != NULL);
+        CHECK(has_host(m));
 }
 
 /* Put what an intake gives into `out`. False once it refuses. */

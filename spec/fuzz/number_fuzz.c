@@ -1,24 +1,14 @@
 /* number_fuzz: the number reader and writer against strtod and each other.
  *
  * The input is taken as a text to read, and its first eight bytes as a double to write. */
+#include "check.h"
+
 #include "core/csv_plain.h"
 #include "core/number.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static void fail_check(const char *what, int line)
-{
-    fprintf(stderr, "number_fuzz: line %d: not so: %s\n", line, what);
-    abort();
-}
-
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x))                                                                                  \
-            fail_check(#x, __LINE__);                                                              \
-    } while (0)
 
 static bool same(double a, double b)
 {

@@ -1,24 +1,18 @@
 -- Log lines: one line is one event, whatever bytes are in it.
+local files = require("files")
 local host = require("host")
 local json = require("json")
 
 --- The path of this very program.
 local function program()
-  local pipe = assert(io.popen(("readlink /proc/%d/exe"):format(host.pid())))
-  local path = pipe:read("l")
-  pipe:close()
-  return path
+  return files.line(("readlink /proc/%d/exe"):format(host.pid()))
 end
 
 --- What a script prints and logs in a program of its own.
 local function output(script)
   local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  assert(file:write('local host = require("host")\n', script))
-  assert(file:close())
-  local pipe = assert(io.popen(("%s -l %s 2>&1"):format(program(), path)))
-  local text = pipe:read("a")
-  pipe:close()
+  files.write(path, 'local host = require("host")\n' .. script)
+  local text = files.output(("%s -l %s"):format(program(), path))
   os.remove(path)
   return text
 end
@@ -36,6 +30,14 @@ describe("the log", function()
       output('host.log("info", "hello", { b = "x", a = 1, c = true })'))
     assert.equal("CRITICAL: x\n", output('host.log("critical", "x")'))
     assert.equal("WARNING:  x\n", output('host.log("warn", "x")'))
+  end)
+
+  it("puts a value in quotes that would look like more than one field", function()
+    assert.equal('INFO:     m a="" b="x rows=5" c="a\\"b\\\\ c" d=a:b/c\\d e="k=v"\n',
+      output([[host.log("info", "m", { a = "", b = "x rows=5", c = 'a"b\\ c', d = "a:b/c\\d",
+        e = "k=v" })]]))
+    assert.equal("INFO:     m t=one two\n          three\n",
+      output([[host.log("info", "m", { t = "one two\nthree" })]]))
   end)
 
   it("has a JSON form: time, level, message, fields of their kinds", function()

@@ -12,6 +12,7 @@
 --       bucket:put(key, text), bucket:get(key) -> text or nil, bucket:keys(prefix) -> {key = true}
 --       bucket:keep_versions() -> whether conditional writes work then; S3 only
 --       bucket:remove()
+local files = require("files")
 local radosgw = require("radosgw")
 local s3 = require("s3")
 
@@ -22,24 +23,14 @@ local buckets = {}
 local Folder = {}
 Folder.__index = Folder
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
 --- Put as a careful program would: written beside, then moved in.
 function Folder:put(key, text)
   local temporary = self.argument .. ".dropped"
-  local file = assert(io.open(temporary, "wb"))
-  assert(file:write(text))
-  assert(file:close())
+  files.write(temporary, text)
   assert(os.rename(temporary, self.argument .. "/" .. key))
 end
 
-function Folder:get(key) return read(self.argument .. "/" .. key) end
+function Folder:get(key) return files.read(self.argument .. "/" .. key) end
 
 function Folder:keys(prefix)
   local found = {}
@@ -63,10 +54,8 @@ function buckets.directory(path)
 end
 
 local function new_folder()
-  local pipe = assert(io.popen(("mktemp -d %s/spec-XXXXXX"):format(os.getenv("ANOMALYD_BUILD") or
-    "build")))
-  local own = pipe:read("l")
-  pipe:close()
+  local own = files.line(("mktemp -d %s/spec-XXXXXX"):format(os.getenv("ANOMALYD_BUILD") or
+    "build"))
   os.execute(("mkdir -p %s/bucket/raw"):format(own))
   local bucket = buckets.directory(own .. "/bucket")
   bucket.own = own

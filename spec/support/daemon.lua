@@ -8,6 +8,7 @@
 --   s:stop() -> exit code       SIGTERM and wait       s:kill()   SIGKILL
 -- Everything listens on loopback, on a free port, and is stopped by its process id.
 local buckets = require("buckets")
+local files = require("files")
 local http = require("http")
 local json = require("json")
 
@@ -21,33 +22,25 @@ daemon.program = os.getenv("ANOMALYD_PROGRAM") or build .. "/anomalyd"
 daemon.slowness = daemon.program ~= build .. "/anomalyd" and 5 or 1
 local counter = 0
 
-local function run(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read("a")
-  pipe:close()
-  return (text:gsub("%s+$", ""))
-end
-
 local function pause() os.execute("sleep 0.01") end
 
-function daemon.read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
-function daemon.write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  assert(file:close())
-end
+daemon.read, daemon.write = files.read, files.write
 
 --- A new directory of its own under the build directory.
 function daemon.directory()
   counter = counter + 1
-  return run(("mktemp -d %s/spec-XXXXXX"):format(build))
+  return files.line(("mktemp -d %s/spec-XXXXXX"):format(build))
+end
+
+--- A copy of the scripts in a directory of its own; its routes begin with those of `more`, a text.
+function daemon.scripts(more)
+  local dir = daemon.directory()
+  assert(os.execute(("cp scripts/*.lua %s/"):format(dir)))
+  if not more then return dir end
+  local routes = daemon.read(dir .. "/routes.lua")
+  local _, first = routes:find("return function(app)\n", 1, true)
+  daemon.write(dir .. "/routes.lua", routes:sub(1, first) .. more .. routes:sub(first + 1))
+  return dir
 end
 
 --- Run the binary to its end. @return exit code, stdout, stderr
@@ -96,8 +89,8 @@ local function launch(self)
     .. "--port 0 --bucket %s %s %s"):format(self.dir, self.objects.env, self.env, daemon.program,
     self.bucket, self.objects.options, self.args)
   -- The shell that waits writes the exit code down for stop().
-  self.pid = tonumber(run(("( %s >>%s 2>&1 & echo $! >%s/pid; wait $!; echo $? >%s/code ) " ..
-    ">/dev/null 2>&1 & while [ ! -s %s/pid ]; do sleep 0.005; done; cat %s/pid"):format(command,
+  self.pid = tonumber(files.line(("( %s >>%s 2>&1 & echo $! >%s/pid; wait $!; echo $? >%s/code ) "
+    .. ">/dev/null 2>&1 & while [ ! -s %s/pid ]; do sleep 0.005; done; cat %s/pid"):format(command,
     self.log_path, self.dir, self.dir, self.dir, self.dir)))
   self.port = self:wait_for(function()
     if not self:alive() then error("the service ended at once:\n" .. self:log(), 3) end

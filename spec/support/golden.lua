@@ -1,5 +1,6 @@
 --- golden: the reference cases, and how our results are held against them.
 local csv = require("csv")
+local files = require("files")
 local json = require("json")
 local shared = require("shared")
 
@@ -33,12 +34,7 @@ end
 
 --- The few that every checkout has.
 function golden.fixtures(wanted)
-  local function read(file)
-    local handle = assert(io.open("spec/fixtures/batches/" .. file, "rb"))
-    local text = handle:read("a")
-    handle:close()
-    return text
-  end
+  local function read(file) return files.fixture("batches/" .. file) end
   return chosen(read("index.json"), wanted, read)
 end
 

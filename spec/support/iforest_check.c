@@ -135,11 +135,11 @@ static uint64_t forest_hash(const struct iforest *forest)
     return hash;
 }
 
-static void check_labels(const struct frame *f, const char *how, const double *labels)
+static void check_labels(const struct frame *f, const char *how, const signed char *labels)
 {
     for (size_t r = 0; r < f->rows; r++)
-        if (!same(labels[r], f->decisions[r] < 0 ? -1 : 1)) {
-            expect(0, "%s, %s: label of row %zu is %g", f->name, how, r, labels[r]);
+        if (labels[r] != (f->decisions[r] < 0 ? -1 : 1)) {
+            expect(0, "%s, %s: label of row %zu is %d", f->name, how, r, labels[r]);
             return;
         }
     checks++;
@@ -171,7 +171,7 @@ static void check_apart(const struct frame *f, const char *how, struct crew *cre
 static void check_once(const struct frame *f, const char *how, struct crew *crew)
 {
     const double *const *cells = (const double *const *)f->cells;
-    struct iforest_result result = {need(f->rows * 8), need(f->rows * 8), need(f->rows * 8), 0};
+    struct iforest_result result = {need(f->rows * 8), need(f->rows * 8), need(f->rows), 0};
     struct fail fail = {0};
     int failed = iforest_fit_score(&result, cells, f->columns, f->rows, &f->options, crew, &fail);
 

@@ -1,6 +1,6 @@
 --- outcome: what a run over many batches must leave in the bucket, whatever happened on the way.
 --
---   outcome.rows(n, seed) -> CSV text      outcome.event(bucket, key [, etag]) -> an SNS message
+--   outcome.rows(n [, seed]) -> CSV text      outcome.event(bucket, key [, etag]) -> an SNS message
 --   outcome.check(objects, inputs)     asserts: each input has its scored file and its summary (or
 --       its failure record) and nothing else is there; the baseline counts every row once and its
 --       moments are those of a sequential run, but for rounding
@@ -17,13 +17,14 @@ local outcome = {}
 local CHANNELS = { "temperature", "humidity", "pressure", "wind_speed" }
 outcome.header = "timestamp," .. table.concat(CHANNELS, ",") .. "\n"
 
---- A batch of `n` quiet rows, the last one far out; another seed gives other values.
-function outcome.rows(n, seed)
+--- A batch of `n` quiet rows, the last one far out: its wind speed is `far` (60). Another seed (0)
+-- gives other values.
+function outcome.rows(n, seed, far)
   local lines = { outcome.header }
   for i = 1, n do
-    local wave = math.sin(i + seed * 0.7)
+    local wave = math.sin(i + (seed or 0) * 0.7)
     lines[#lines + 1] = ("2026-02-24T00:%02d:%02d,%.2f,%.2f,%.2f,%.2f\n"):format(i // 60, i % 60,
-      22 + wave, 55 + 3 * wave, 1013 + 2 * wave, i == n and 60 or 10 + wave)
+      22 + wave, 55 + 3 * wave, 1013 + 2 * wave, i == n and (far or 60) or 10 + wave)
   end
   return table.concat(lines)
 end

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum { JOBS = 500, PARTS = 1000, NESTED = 20 };
 
@@ -26,6 +28,7 @@ struct jobs {
 };
 
 static struct jobs jobs;
+static atomic_size_t wrongly_nice;
 
 static void complain(const char *what, size_t got, size_t wanted)
 {
@@ -49,10 +52,18 @@ static void add_nested(void *ctx, size_t i)
     crew_each(job->crew, PARTS, add, job);
 }
 
+static int nice_of(pid_t thread)
+{
+    return getpriority(PRIO_PROCESS, (id_t)thread);
+}
+
 static void work(struct pool_job *pool_job, struct crew *crew)
 {
     struct job *job = (struct job *)pool_job;
+    int wanted = nice_of(getpid()) + 5;
 
+    if (nice_of(gettid()) != (wanted > 19 ? 19 : wanted))
+        atomic_fetch_add(&wrongly_nice, 1);
     job->crew = crew;
     if (job->nested)
         crew_each(crew, NESTED, add_nested, job);
@@ -142,6 +153,8 @@ int main(void)
     round_of(JOBS, 4, true);
     round_of(JOBS, 64, true);
     round_of(JOBS / 5, 3, false);
+    if (wrongly_nice != 0)
+        complain("jobs on a worker with another priority than the loop's and 5", wrongly_nice, 0);
     puts("fine");
     return 0;
 }

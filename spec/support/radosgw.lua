@@ -10,6 +10,7 @@
 -- ANOMALYD_TEST_S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN,
 -- AWS_REGION) in the environment the specs run against that endpoint instead.
 local digest = require "digest"
+local files = require "files"
 local http = require "http"
 local sigv4 = require "sigv4"
 
@@ -60,9 +61,7 @@ end
 
 local function start_once()
   local port = free_port()
-  local pipe = assert(io.popen("mktemp -d /tmp/anomalyd-radosgw-XXXXXX"))
-  local dir = pipe:read("l")
-  pipe:close()
+  local dir = files.line("mktemp -d /tmp/anomalyd-radosgw-XXXXXX")
   local self = setmetatable({ dir = dir, region = "us-east-1",
     endpoint = "http://127.0.0.1:" .. port, keys = { access_key_id = "TESTACCESSKEY0000001",
       secret_access_key = "testSecretKey+with/slash0000000000000001" } }, Server)

@@ -10,21 +10,23 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static struct settle *settle;
+static struct event *quiet;
 
 static void told(enum watch_change change, const char *path, void *ctx)
 {
     static const char *const names[] = {"written", "found", "removed", "rescan", "blind"};
+    static const struct timeval settle = {0, 100000};
 
     (void)ctx;
     printf("%s %s\n", names[change], path);
-    if (settle != NULL)
-        settle_touch(settle);
+    evtimer_add(quiet, &settle);
 }
 
-static void quiet(void *ctx)
+static void on_quiet(evutil_socket_t fd, short what, void *arg)
 {
-    (void)ctx;
+    (void)fd;
+    (void)what;
+    (void)arg;
     printf("quiet\n");
 }
 
@@ -51,7 +53,7 @@ int main(int argc, char **argv)
     event_config_avoid_method(config, "epoll");
     base = event_base_new_with_config(config);
     event_config_free(config);
-    settle = settle_new(base, 100, 1000, quiet, NULL);
+    quiet = evtimer_new(base, on_quiet, NULL);
     watch = watch_new(base, argc > 1 ? argv[1] : ".", told, NULL, &fail);
     if (watch == NULL) {
         printf("%s: %s\n", fail.code, fail.message);
@@ -63,7 +65,7 @@ int main(int argc, char **argv)
         event_free(input);
     }
     watch_free(watch);
-    settle_free(settle);
+    event_free(quiet);
     event_base_free(base);
     return 0;
 }

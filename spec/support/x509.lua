@@ -1,26 +1,15 @@
 --- x509: certificates and signatures made for one run of the specs with the openssl program, so
 -- that no private key lies in the repository.
+local files = require("files")
 local x509 = {}
 
+local read, write = files.read, files.write
+
 local function run(format, ...)
-  local command = "{ " .. string.format(format, ...) .. " ; } 2>&1"
-  local pipe = assert(io.popen(command, "r"))
-  local output = pipe:read("a")
-  assert(pipe:close(), command .. "\n" .. output)
+  local command = string.format(format, ...)
+  local output, ok = files.output(command)
+  assert(ok, command .. "\n" .. output)
   return output
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
 end
 
 local Issuer = {}

@@ -1,17 +1,9 @@
 -- scripts/bootstrap.sh, with a dpkg-query, an apt-get, an id and a sudo that only take notes.
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  assert(os.execute("chmod +x '" .. path .. "'"))
-end
+local files = require("files")
 
-local function read(path)
-  local file = io.open(path, "r")
-  if not file then return "" end
-  local text = file:read("a")
-  file:close()
-  return text
+local function write(path, text)
+  files.write(path, text)
+  assert(os.execute("chmod +x '" .. path .. "'"))
 end
 
 local RUN = "gcc libc6-dev make pkgconf lua5.4 liblua5.4-dev lua-cjson libevent-dev " ..
@@ -45,11 +37,9 @@ describe("bootstrap", function()
   end
 
   local function bootstrap(groups)
-    local pipe = assert(io.popen("PATH='" .. dir .. "/bin' /bin/sh scripts/bootstrap.sh " ..
-      groups .. " </dev/null 2>&1"))
-    local output = pipe:read("a")
-    local _, _, code = pipe:close()
-    return code or 0, output, read(dir .. "/apt")
+    local output, _, code = files.output("PATH='" .. dir .. "/bin' /bin/sh scripts/bootstrap.sh " ..
+      groups .. " </dev/null")
+    return code, output, files.read(dir .. "/apt") or ""
   end
 
   it("does and says nothing when all is there", function()

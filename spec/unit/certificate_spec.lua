@@ -1,14 +1,10 @@
 local certificate = require "certificate"
+local files = require "files"
 local x509 = require "x509"
 
 local NOW = 1750000000 -- 2025-06-15
 
-local function fixture(name)
-  local file = assert(io.open("spec/fixtures/sns/" .. name, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local function fixture(name) return files.fixture("sns/" .. name) end
 
 describe("certificate", function()
   local maker, leaf, text, signature
@@ -246,32 +242,6 @@ describe("certificate", function()
         { assert(certificate.parse(site.pem)) }, NOW, { assert(certificate.parse(ca.pem)) })
       assert.is_nil(ok)
       assert.equal("BadChain", code)
-    end)
-  end)
-
-  describe("unbase64", function()
-    it("reads RFC 4648's examples", function()
-      for encoded, bytes in pairs {
-        [""] = "", ["Zg=="] = "f", ["Zm8="] = "fo", ["Zm9v"] = "foo", ["Zm9vYg=="] = "foob",
-        ["Zm9vYmE="] = "fooba", ["Zm9vYmFy"] = "foobar", ["+/+/"] = "\xfb\xff\xbf",
-      } do
-        assert.equal(bytes, certificate.unbase64(encoded))
-      end
-    end)
-
-    it("refuses all that is not the one right spelling", function()
-      for _, encoded in ipairs {
-        "Zg", "Zg=", "Z===", "====", "=", "Zh==", "Zm9=", "Zg==Zg==", "Zm9v\n", " Zm9v", "Zm9v ",
-        "Zm-v", "Zm_v", "Zg=A", "Z\0==", "Zm9\xff",
-      } do
-        local bytes, _, code = certificate.unbase64(encoded)
-        assert.is_nil(bytes, encoded)
-        assert.equal("BadBase64", code)
-      end
-    end)
-
-    it("is bounded", function()
-      assert.equal("TooLarge", select(3, certificate.unbase64(("AAAA"):rep(400000))))
     end)
   end)
 end)

@@ -56,6 +56,62 @@ describe("a column", function()
     assert.equal(1e300, column.moments(column.new({ 5 }), { count = 1e300 }).count)
   end)
 
+  it("has the moments of several columns at once as one by one, to the bit", function()
+    local columns, states, keeps = {}, {}, {}
+    for k = 1, 7 do
+      local list, kept = {}, {}
+      for i = 1, 1500 do
+        list[i] = i % 97 == k and NAN or math.random() * 10 ^ k
+        kept[i] = i % 3
+      end
+      columns[k], keeps[k] = column.new(list), k % 2 == 0 and column.new(kept)
+      states[k] = k > 2 and { count = k, mean = 10.0 ^ k, M2 = 2.5 } or false
+    end
+    local all = column.moments_all(columns, states, keeps)
+    assert.equal(7, #all)
+    for k = 1, 7 do
+      assert.same(column.moments(columns[k], states[k] or nil, keeps[k] or nil), all[k])
+    end
+    assert.same(column.moments(columns[2]), column.moments_all({ columns[2] })[1])
+    assert.same(column.moments(columns[2], nil, keeps[2]),
+      column.moments_all({ columns[2] }, nil, { keeps[2] })[1])
+  end)
+
+  it("of flags gives the same as one of numbers", function()
+    local values = { -1, 0, 1, NAN }
+    local list, other = {}, {}
+    for i = 1, 1300 do list[i], other[i] = values[math.random(4)], math.random(-1, 1) end
+    local numbers = column.new(list)
+    -- Kept in bytes are: constants, what a comparison gives, and a forest's labels.
+    for _, value in ipairs(values) do
+      local flags, wide = column.constant(3, value), column.new({ value, value, value })
+      assert.equal(cells(wide), cells(flags))
+      for _, name in ipairs({ "count", "missing", "moments" }) do
+        assert.same(column[name](wide), column[name](flags))
+      end
+      for _, limit in ipairs({ -1, -0.5, 0, 0.5, 1, NAN }) do
+        for _, name in ipairs({ "above", "below", "equal" }) do
+          assert.equal(cells(column[name](wide, limit)), cells(column[name](flags, limit)))
+        end
+      end
+      assert.equal(cells(wide:zscore(0.5, 2)), cells(flags:zscore(0.5, 2)))
+    end
+    local flags, wide = numbers:above(0), {}
+    for i = 1, #flags do wide[i] = flags[i] end
+    wide = column.new(wide)
+    local second = column.new(other)
+    for _, pair in ipairs({ { wide, second }, { wide, numbers }, { second, wide } }) do
+      local narrow = { pair[1] == wide and flags or pair[1], pair[2] == wide and flags or pair[2] }
+      for _, name in ipairs({ "any", "none" }) do
+        assert.equal(cells(column[name](pair)), cells(column[name](narrow)))
+      end
+      assert.equal(cells(column.both(pair[1], pair[2])), cells(column.both(narrow[1], narrow[2])))
+      assert.same(column.moments(pair[1], nil, pair[2]), column.moments(narrow[1], nil, narrow[2]))
+    end
+    assert.same(wide:totable(), flags:totable())
+    assert.equal("-0", cells(column.constant(1, -0.0)))
+  end)
+
   it("is compared cell by cell", function()
     local c = column.new({ -1, 0, false, 2 })
     assert.equal("1.5 0.5 - 1.5", cells(c:zscore(0.5, 1)))
@@ -93,6 +149,21 @@ describe("a column", function()
     end
     wrong("bad argument #3 to 'moments' (keep has another length than the column)",
       column.moments, c, nil, long)
+    wrong("bad argument #1 to 'moments_all' (table expected, got anomalyd.column)",
+      column.moments_all, c)
+    wrong("bad argument #1 to 'moments_all' (from 1 to 65536 columns)", column.moments_all, {})
+    wrong("bad argument #1 to 'moments_all' (element 2 is a number, not a column)",
+      column.moments_all, { c, 5 })
+    wrong("bad argument #1 to 'moments_all' (the columns differ in length)", column.moments_all,
+      { c, long })
+    wrong("bad argument #2 to 'moments_all' (table expected, got number)", column.moments_all,
+      { c }, 1)
+    wrong("bad argument #2 to 'moments_all' (element 1 is a number, not a table or false)",
+      column.moments_all, { c }, { 1 })
+    wrong("bad argument #2 to 'moments_all' (M2 is a string, not a number)", column.moments_all,
+      { c }, { { M2 = "1" } })
+    wrong("bad argument #3 to 'moments_all' (element 1 is a table, not a column or false)",
+      column.moments_all, { c }, nil, { {} })
     for _, name in ipairs({ "above", "below", "equal" }) do
       wrong(("bad argument #1 to '%s' (anomalyd.column expected, got number)"):format(name),
         column[name], 1, 2)

@@ -1,6 +1,7 @@
 -- credentials: the chain, every source against a scripted service, and keeping keys fresh.
 local aws_settings = require "aws_settings"
 local credentials = require "credentials"
+local files = require "files"
 local scripted = require "scripted"
 local sources = require "credential_sources"
 
@@ -23,9 +24,7 @@ end
 
 local function with_file(text, fn)
   local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
+  files.write(path, text)
   local ok, problem = pcall(fn, path)
   os.remove(path)
   if not ok then error(problem, 0) end
@@ -157,9 +156,7 @@ describe("container credentials", function()
       assert.same({ access_key_id = "ASIA", secret_access_key = SECRET, session_token = "token",
         expires = NOW + 3600 }, provider:get())
       assert.same({ source = "container", expires = NOW + 3600 }, provider:describe())
-      local file = assert(io.open(token_file, "w"))
-      file:write("second")
-      file:close()
+      files.write(token_file, "second")
       now = NOW + 3599
       assert(provider:get())
       local requests = server:requests()

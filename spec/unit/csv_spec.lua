@@ -1,6 +1,7 @@
 -- csv: delimited text as columns, every byte of it kept.
 local column = require("column")
 local csv = require("csv")
+local files = require("files")
 local shared = require("shared")
 
 local CHANNELS = { "temperature", "humidity", "pressure", "wind_speed" }
@@ -479,6 +480,118 @@ describe("a frame", function()
   end)
 end)
 
+describe("columns of flags", function()
+  it("are written as columns of numbers are", function()
+    local frame = parse("a\n1\n0\n-1\nx\n")
+    local numbers = column.new({ -1, 0, 1, false })
+    local flags = { column.equal(numbers, -1), column.constant(4, 0 / 0), column.constant(4, -1) }
+    for k, flag in ipairs(flags) do
+      local wide = column.new(flag:totable())
+      for _, format in ipairs({ "shortest", "fixed4", "integer", "boolean" }) do
+        frame:set("wide", wide, format)
+        frame:set("flag", flag, format)
+        assert.same(texts(frame, "wide"), texts(frame, "flag"), format .. k)
+        assert.same(cells(frame, "wide"), cells(frame, "flag"), format .. k)
+      end
+    end
+  end)
+end)
+
+describe("a file", function()
+  local path = os.tmpname()
+
+  local function write(text)
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+    return text
+  end
+
+  --- Parse the file; nothing holds it but the frame.
+  local function parse_file()
+    local file <close> = assert(csv.file(path))
+    return csv.parse(file)
+  end
+
+  after_each(function() os.remove(path) end)
+
+  it("is parsed as the text that is in it", function()
+    local text = write("time,a\nx,1\ny,2.5\n")
+    local file = assert(csv.file(path))
+    assert.equal(#text, #file)
+    assert.equal(require("digest").md5(text), file:md5())
+    local frame = assert(csv.parse(file))
+    file:close() -- the frame has a hold of its own on the bytes
+    collectgarbage()
+    assert.same({ 1, 2.5 }, cells(frame, "a"))
+    assert.equal(text, frame:format())
+    frame:close()
+  end)
+
+  it("of some size of a page's edge is read to its last byte and no further", function()
+    for _, size in ipairs({ 4095, 4096, 4097, 8192, 65536 }) do
+      local text = write("a,b\n" .. ("1,2\n"):rep(size // 4 - 2) .. ("3"):rep(size - size // 4 * 4)
+        .. "4,5\n")
+      assert.equal(size, #text)
+      local frame <close> = assert(parse_file())
+      assert.equal(text, frame:format())
+    end
+  end)
+
+  it("cannot be changed under a frame: who wants to write waits", function()
+    write("a\n1\n")
+    local frame = assert(parse_file())
+    local done = path .. ".done"
+    os.execute(("(printf 'a\\n7777\\n' >%s; echo >%s) &"):format(path, done))
+    os.execute("sleep 0.2")
+    assert.equal("a\n1\n", frame:format())
+    frame:close()
+    os.execute(("for i in $(seq 500); do [ -e %s ] && break; sleep 0.01; done"):format(done))
+    assert.is_true(os.remove(done))
+    local changed <close> = assert(parse_file())
+    assert.equal("a\n7777\n", changed:format())
+  end)
+
+  it("that cannot be mapped is read: a pipe, one that is being written", function()
+    os.execute(("rm -f %s; mkfifo %s"):format(path, path))
+    os.execute(("(printf 'a\\n1\\n'; sleep 0.1; printf '2\\n') >%s &"):format(path))
+    assert.equal("a\n1\n2\n", assert(parse_file()):format())
+    os.remove(path)
+    write("a\n1\n")
+    local writer <close> = assert(io.open(path, "ab"))
+    local frame = assert(parse_file())
+    writer:write("2\n")
+    writer:flush()
+    assert.equal("a\n1\n", frame:format())
+    write("")
+    assert.equal(0, #assert(csv.file(path)))
+    assert.equal("Empty", select(3, parse_file()))
+  end)
+
+  it("that cannot be read, or is too large, is refused by its name", function()
+    local function fails(...)
+      local file, message, code = csv.file(...)
+      assert.is_nil(file)
+      assert.truthy(message:find(..., 1, true), message)
+      return code
+    end
+    assert.equal("NoFile", fails(path .. ".none"))
+    assert.equal("NoFile", fails("/"))
+    write("a\n1\n")
+    assert.equal("TooLarge", fails(path, 3))
+    assert.equal("TooLarge", fails("/dev/zero", 100000))
+    local just <close> = assert(csv.file(path, 4))
+    assert.equal(4, #just)
+    assert.is_false(pcall(csv.file, path .. "\0x"))
+    assert.is_false(pcall(csv.file, path, -1))
+    local file = assert(csv.file(path))
+    file:close()
+    assert.is_false(pcall(csv.parse, file))
+    assert.is_false(pcall(file.md5, file))
+    assert.is_false(pcall(csv.parse, io.stdout))
+  end)
+end)
+
 describe("the ways to scan", function()
   --- A text with every kind of line end, quoting, blank line and reject, made from a seed.
   local function wild(seed, rows)
@@ -533,13 +646,12 @@ end)
 describe("without memory", function()
   it("every step fails cleanly and loses nothing", function()
     local build = os.getenv("ANOMALYD_BUILD") or "build"
-    local program = io.open(build .. "/spec/csv_memory", "rb")
-    if not program then return pending("make spec-programs builds what this needs") end
-    program:close()
-    local pipe = io.popen(("%s/spec/csv_memory spec/fixtures/csv/memory.lua '%s/lua/?.so' 2>&1")
-      :format(build, build))
-    local said = pipe:read("a")
-    pipe:close()
+    local program = build .. "/spec/csv_memory"
+    if not files.exists(program) then
+      return pending("make spec-programs builds what this needs")
+    end
+    local said = files.output(("%s spec/fixtures/csv/memory.lua '%s/lua/?.so'"):format(program,
+      build))
     if said:find("sanitizer") then return pending(said) end
     local allocations, failed, leaked = said:match(
       "^(%d+) allocations: (%d+) runs failed, (%d+) leaked\n$")
@@ -668,11 +780,7 @@ describe("the original's odd files", function()
     if shared.path("golden/index.json") then
       return shared.read("golden/edge/" .. id .. "/input.csv")
     end
-    local file = io.open("spec/fixtures/csv/" .. id .. ".csv", "rb")
-    if not file then return nil end
-    local text = file:read("a")
-    file:close()
-    return text
+    return files.read("spec/fixtures/csv/" .. id .. ".csv")
   end
 
   local compared = 0

@@ -1,9 +1,6 @@
 -- scripts/check/deploy.lua: finds what does not fit. Each case changes one text of a copy.
-local function output(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read("a")
-  return text, pipe:close() == true
-end
+local files = require("files")
+local output, write = files.output, files.write
 
 local CFN, TF = "scripts/deploy/cloudformation.yaml", "scripts/deploy/terraform/main.tf"
 local INIT = "scripts/deploy/cloud-init.yaml"
@@ -36,20 +33,12 @@ local CASES = {
   { "a tab", CFN, "  Topic:", "\tTopic:", "a tab" },
 }
 
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
 describe("the instance's subscribe script", function()
   it("asks IMDSv2 for the address and subscribes it to each topic", function()
-    local dir = output("mktemp -d"):gsub("%s+$", "")
+    local dir = files.line("mktemp -d")
     local cleanup <close> = setmetatable({}, { -- luacheck: ignore
       __close = function() os.execute("rm -rf " .. dir) end })
-    local file = assert(io.open(INIT))
-    local script = file:read("a"):match("anomalyd%-subscribe\n.-content: |\n(.-)\n  %- ")
-    file:close()
+    local script = files.read(INIT):match("anomalyd%-subscribe\n.-content: |\n(.-)\n  %- ")
     write(dir .. "/script", (("\n" .. script .. "\n"):gsub("\n      ", "\n")))
     write(dir .. "/curl", [[#!/bin/sh
 case "$*" in
@@ -65,16 +54,15 @@ esac
     local text, ok = output(("env PATH=%s:$PATH SNS_TOPIC_ARNS=arn:a,arn:b ANOMALYD_PORT=8000 "
       .. "sh %s/script"):format(dir, dir))
     assert.is_true(ok, text)
-    file = assert(io.open(dir .. "/calls"))
     assert.equal("subscribe --topic arn:a --endpoint http://203.0.113.9:8000/notify\n"
-      .. "subscribe --topic arn:b --endpoint http://203.0.113.9:8000/notify\n", file:read("a"))
-    file:close()
+      .. "subscribe --topic arn:b --endpoint http://203.0.113.9:8000/notify\n",
+      files.read(dir .. "/calls"))
   end)
 end)
 
 describe("the check of the templates", function()
   local root
-  setup(function() root = output("mktemp -d"):gsub("%s+$", "") end)
+  setup(function() root = files.line("mktemp -d") end)
   teardown(function() os.execute("rm -rf " .. root) end)
 
   local function run() return output("lua5.4 scripts/check/deploy.lua " .. root) end
@@ -93,14 +81,10 @@ describe("the check of the templates", function()
   for _, case in ipairs(CASES) do
     local name, path, old, new, complaint = table.unpack(case)
     it("finds " .. name, function()
-      local file = assert(io.open(root .. "/" .. path))
-      local text = file:read("a")
-      file:close()
+      local text = files.read(root .. "/" .. path)
       local changed, count = text:gsub(old:gsub("^%${", "%%${"), (new:gsub("%%", "%%%%")), 1)
       assert.equal(1, count, "nothing to change")
-      file = assert(io.open(root .. "/" .. path, "w"))
-      file:write(changed)
-      file:close()
+      write(root .. "/" .. path, changed)
       local said, ok = run()
       assert.is_false(ok)
       assert.truthy(said:find(complaint), said)

@@ -27,7 +27,7 @@ describe("digest", function()
     assert.equal("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
       digest.hmac_sha256(("\x0b"):rep(20), "Hi There"))
     assert.equal("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-      digest.hmac("Jefe", "what do ya want for nothing?"))
+      digest.hmac_sha256("Jefe", "what do ya want for nothing?"))
     assert.equal("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
       digest.hmac_sha256(("\xaa"):rep(131),
         "Test Using Larger Than Block-Size Key - Hash Key First"))
@@ -37,7 +37,8 @@ describe("digest", function()
 
   it("encodes base64 and undoes it (RFC 4648)", function()
     local pairs_of = { [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v", foob = "Zm9vYg==",
-      fooba = "Zm9vYmE=", foobar = "Zm9vYmFy", ["\xff\xfe\xfb"] = "//77", ["\0\0"] = "AAA=" }
+      fooba = "Zm9vYmE=", foobar = "Zm9vYmFy", ["\xff\xfe\xfb"] = "//77", ["\0\0"] = "AAA=",
+      ["\xfb\xff\xbf"] = "+/+/" }
     for plain, coded in pairs(pairs_of) do
       assert.equal(coded, digest.base64(plain))
       assert.equal(plain, digest.unbase64(coded))
@@ -50,7 +51,8 @@ describe("digest", function()
 
   it("refuses what is not base64", function()
     for _, text in ipairs { "Z", "Zg", "Zg=", "Zg==\n", "Z===", "====", "Zm9v Zg==", "Zh==", "Zm9=",
-      "Zg==Zm9v", "Zm9\0" } do
+      "Zg==Zm9v", "Zm9\0", "=", "Zg==Zg==", " Zm9v", "Zm9v ", "Zm-v", "Zm_v", "Zg=A", "Z\0==",
+      "Zm9\xff" } do
       local bytes_, message, code = digest.unbase64(text)
       assert.is_nil(bytes_)
       assert.equal("BadBase64", code)

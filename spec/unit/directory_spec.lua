@@ -1,21 +1,11 @@
 -- The directory bucket: a folder that behaves like an S3 bucket.
 local directory = require "directory"
+local files = require "files"
+
+local output, write = files.line, files.write
 
 local function shell(command)
   return (os.execute(command .. " 2>/dev/null"))
-end
-
-local function output(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read("a")
-  pipe:close()
-  return (text:gsub("%s+$", ""))
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
 end
 
 local MD5_EMPTY = "d41d8cd98f00b204e9800998ecf8427e"
@@ -311,10 +301,7 @@ describe("directory", function()
     it("that is damaged is said, and mended by a put", function()
       bucket:put("k", "a", { metadata = { v = "1" } })
       local file = output("find " .. root .. "/.anomalyd/meta -type f")
-      local pipe = assert(io.open(file, "rb"))
-      local text = pipe:read("a")
-      pipe:close()
-      write(file, text:sub(1, -2))
+      write(file, files.read(file):sub(1, -2))
       local got, message, code = bucket:get("k")
       assert.is_nil(got)
       assert.equal("MetadataCorrupt", code)
@@ -637,9 +624,7 @@ describe("directory", function()
   describe("under attack", function()
     local function run(name, arguments)
       local program = (os.getenv("ANOMALYD_BUILD") or "build") .. "/spec/" .. name
-      local file = io.open(program, "rb")
-      if not file then return pending(program .. " is not built") end
-      file:close()
+      if not files.exists(program) then return pending(program .. " is not built") end
       -- In memory where there is such a place: the order of the calls counts, not the disk.
       local place = output("mktemp -d /dev/shm/attack-XXXXXX 2>/dev/null || mktemp -d")
       local said = output(string.format("%s %s/bucket %s 2>&1 >/dev/null && echo done",

@@ -1,14 +1,11 @@
 local docs_page = require("docs_page")
+local files = require("files")
 
 local function sha256(text)
   if not os.execute("command -v openssl >/dev/null 2>&1") then return nil end
   local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  local pipe = assert(io.popen("openssl dgst -sha256 -binary " .. path .. " | openssl base64", "r"))
-  local hash = pipe:read("l")
-  pipe:close()
+  files.write(path, text)
+  local hash = files.line("openssl dgst -sha256 -binary " .. path .. " | openssl base64")
   os.remove(path)
   return hash
 end

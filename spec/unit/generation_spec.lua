@@ -1,4 +1,5 @@
 -- Generations: copies of the Lua side, built from files. Runs in a stock lua5.4 as well.
+local files = require("files")
 local generation = require("generation")
 
 describe("a generation", function()
@@ -6,9 +7,7 @@ describe("a generation", function()
 
   local function write(name, text)
     assert(os.execute("mkdir -p " .. dir .. "/" .. (name:match("^(.*)/") or "")))
-    local file = assert(io.open(dir .. "/" .. name, "w"))
-    file:write(text)
-    file:close()
+    files.write(dir .. "/" .. name, text)
   end
 
   local function new()

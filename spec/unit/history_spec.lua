@@ -9,41 +9,7 @@ end
 local context = require("context")
 local history = require("history")
 local json = require("json")
-
---- A bucket in memory that counts what is asked of it. An object's `changed` moves with each put;
--- `hook` is called before each page of a list is given.
-local function memory()
-  local self = { objects = {}, clock = 0, gets = 0, lists = 0 }
-  function self.set(key, body)
-    self.clock = self.clock + 1
-    self.objects[key] = { body = body, size = #body, changed = self.clock }
-  end
-  function self.get(_, key)
-    self.gets = self.gets + 1
-    local object = self.objects[key]
-    if not object then return nil, "none", "NoSuchKey" end
-    return { body = object.body, size = object.size, changed = object.changed }
-  end
-  function self.list(_, options)
-    self.lists = self.lists + 1
-    local page = {}
-    for key, object in pairs(self.objects) do
-      if key:sub(1, #options.prefix) == options.prefix and
-        key > (options.start_after or "") then
-        page[#page + 1] = { key = key, size = object.size, changed = object.changed }
-      end
-    end
-    table.sort(page, function(a, b) return a.key < b.key end)
-    local done = #page == 0
-    return function()
-      if done then return nil end
-      done = true
-      if self.hook then self.hook() end
-      return page
-    end
-  end
-  return self
-end
+local memory_bucket = require("memory_bucket")
 
 local function summary(at, anomalies, etag)
   return { source_key = "raw/x.csv", processed_at = at, total_rows = 10,
@@ -55,7 +21,7 @@ local function text_of(...) return json.encode(summary(...)) end
 describe("history", function()
   local store, said
   before_each(function()
-    store, said = memory(), {}
+    store, said = memory_bucket.new(), {}
     context.store = store
     context.log = function(_, text, fields) said[#said + 1] = text .. " " .. (fields.key or "") end
     context.round4 = function(x) return math.floor(x * 10000 + 0.5) / 10000 end

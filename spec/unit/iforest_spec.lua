@@ -1,6 +1,7 @@
 --- The isolation forest against scikit-learn's own trees, scores and labels, to the last bit.
 local cjson = require "cjson"
 local column = require "column"
+local files = require "files"
 local iforest = require "iforest"
 local shared = require "shared"
 
@@ -130,9 +131,8 @@ local function read_case(name)
 end
 
 local function shell(command)
-  local pipe = assert(io.popen("(" .. command .. ") 2>&1"))
-  local text = pipe:read("a")
-  return pipe:close() == true, text
+  local text, ok = files.output(command)
+  return ok, text
 end
 
 local FIXTURES = {
@@ -309,6 +309,23 @@ describe("what nothing can be learnt from", function()
   end)
 end)
 
+describe("columns of flags", function()
+  it("are channels as any", function()
+    local numbers, list = {}, {}
+    for i = 1, 600 do numbers[i] = i % 7 - 3 end
+    local first = column.new(numbers)
+    local flags = first:above(1)
+    for i = 1, #flags do list[i] = flags[i] end
+    local narrow = iforest.fit_score({ first, flags }, { random_state = 1 })
+    local wide = iforest.fit_score({ first, column.new(list) }, { random_state = 1 })
+    assert.same(wide.scores:totable(), narrow.scores:totable())
+    assert.same(wide.labels:totable(), narrow.labels:totable())
+    local forest = iforest.fit({ first, flags }, { random_state = 1 })
+    assert.same(wide.labels:totable(), forest:predict({ first, flags }):totable())
+    assert.same(forest:explain({ first, column.new(list) }, 5), forest:explain({ first, flags }, 5))
+  end)
+end)
+
 describe("a wrong call", function()
   local good = { column.new { 1, 2, 3 }, column.new { 4, 5, 6 } }
 
@@ -450,9 +467,7 @@ describe("the reference's vectors", function()
     lines_of_generators(lines)
     lines_of_formulas(lines)
     local name = os.tmpname()
-    local file = assert(io.open(name, "w"))
-    file:write(table.concat(lines, "\n"), "\n")
-    file:close()
+    files.write(name, table.concat(lines, "\n") .. "\n")
     check_in_c(CHECKER, { "vectors " .. name })
     os.remove(name)
   end)

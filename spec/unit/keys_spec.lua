@@ -28,8 +28,6 @@ describe("the keys of a batch", function()
     for _, name in ipairs({ "a", "a/b", "a_summary", "a.csv", "a.csv_error", "_summary" }) do
       assert.equal(name, keys.name_of_summary(keys.summary(name)))
       assert.equal(name, keys.name_of_failure(keys.failure(name)))
-      assert.equal(name, keys.name_of_scored(keys.scored(name)))
-      assert.is_nil(keys.name_of_scored(keys.summary(name)))
       assert.is_nil(keys.name_of_summary(keys.scored(name)))
       assert.is_nil(keys.name_of_failure(keys.rejected(name)))
     end

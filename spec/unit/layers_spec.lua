@@ -1,11 +1,10 @@
 -- scripts/check/layers.lua finds a violation of each of its rules, and accepts what is right.
+local files = require("files")
 local lua = os.getenv("LUA") or "lua5.4"
 
 local function write(path, text)
   assert(os.execute("mkdir -p '" .. path:match("^(.*)/") .. "'"))
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
+  files.write(path, text)
 end
 
 describe("the layers check", function()
@@ -31,9 +30,8 @@ describe("the layers check", function()
   end)
 
   local function check()
-    local pipe = assert(io.popen(lua .. " scripts/check/layers.lua '" .. root .. "' 2>&1"))
-    local output = pipe:read("a")
-    return pipe:close() == true, output
+    local output, ok = files.output(lua .. " scripts/check/layers.lua '" .. root .. "'")
+    return ok, output
   end
 
   it("accepts a tree that keeps to them", function()

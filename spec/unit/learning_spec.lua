@@ -80,7 +80,7 @@ describe("learning", function()
 
   it("does not learn a channel that would leave the numbers", function()
     local after, _, unlearned = learning.update(known(), batch({ x = { 1e308, -1e308, 1e308 },
-      y = { 1 } }), policy.check({}), NOW)
+      y = { 1, false, false } }), policy.check({}), NOW)
     assert.same({ "x" }, unlearned)
     assert.equal(100, after.channels.x.count)
     assert.equal(1, after.channels.y.count)

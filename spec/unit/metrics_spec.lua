@@ -1,15 +1,12 @@
+local files = require("files")
 local metrics = require("metrics")
 
 -- What promtool says of a text: its exit status and words; nil where there is no promtool.
 local function promtool(text)
   if not os.execute("command -v promtool >/dev/null 2>&1") then return nil end
   local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  local pipe = assert(io.popen("promtool check metrics < " .. path .. " 2>&1", "r"))
-  local words = pipe:read("a")
-  local _, _, code = pipe:close()
+  files.write(path, text)
+  local words, _, code = files.output("promtool check metrics < " .. path)
   os.remove(path)
   return code, words
 end

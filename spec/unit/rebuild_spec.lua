@@ -10,34 +10,12 @@ local baseline = require("baseline")
 local column = require("column")
 local context = require("context")
 local json = require("json")
+local memory_bucket = require("memory_bucket")
 local moments = require("moments")
 local rebuild = require("rebuild")
 
 local function near(a, b)
   assert.is_true(math.abs(a - b) <= 1e-12 * math.max(math.abs(a), math.abs(b)), a .. " " .. b)
-end
-
---- A bucket in memory.
-local function memory(objects)
-  return {
-    get = function(_, key)
-      if objects[key] then return { body = objects[key] } end
-      return nil, "none", "NoSuchKey"
-    end,
-    list = function(_, options)
-      local page = {}
-      for key in pairs(objects) do
-        if key:sub(1, #options.prefix) == options.prefix then page[#page + 1] = { key = key } end
-      end
-      table.sort(page, function(a, b) return a.key < b.key end)
-      local done = #page == 0
-      return function()
-        if done then return nil end
-        done = true
-        return page
-      end
-    end,
-  }
 end
 
 describe("rebuild", function()
@@ -75,7 +53,8 @@ describe("rebuild", function()
       ["processed/old_summary.json"] = '{"processed_at": "2025-01-01", "total_rows": 1}',
       ["processed/a.csv"] = "t\n",
     }
-    context.store = memory(objects)
+    context.store = memory_bucket.new()
+    for key, body in pairs(objects) do context.store.set(key, body) end
     local result = assert(rebuild.compute(context))
     context.store = nil
     assert.equal(3, result.batches)

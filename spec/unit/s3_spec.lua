@@ -1,5 +1,6 @@
 -- s3: the client against a server that answers what a script says, and against captured answers.
 local digest = require "digest"
+local files = require "files"
 local s3 = require "s3"
 local s3_call = require "s3_call"
 local scripted = require "scripted"
@@ -377,12 +378,7 @@ local function captured(read)
   end
 end
 
-local from_fixtures = captured(function(name)
-  local file = assert(io.open("spec/fixtures/s3/" .. name .. ".http", "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end)
+local from_fixtures = captured(function(name) return files.fixture("s3/" .. name .. ".http") end)
 
 local ODD_KEYS = 12
 

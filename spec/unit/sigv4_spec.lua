@@ -1,17 +1,11 @@
 -- sigv4: AWS's own test suite and S3 requests signed by an independent signer.
 local cjson = require "cjson"
 local digest = require "digest"
+local files = require "files"
 local shared = require "shared"
 local sigv4 = require "sigv4"
 
 local FIXTURES = "spec/fixtures/sigv4/"
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
 
 local function given(value)
   if value == cjson.null then return nil end
@@ -45,8 +39,8 @@ local function parse(request)
 end
 
 local function check_suite_case(directory)
-  local context = cjson.decode(read(directory .. "/context.json"))
-  local request = parse(read(directory .. "/request.txt"))
+  local context = cjson.decode(files.read(directory .. "/context.json"))
+  local request = parse(files.read(directory .. "/request.txt"))
   if context.sign_body then
     request.headers[#request.headers + 1] =
       { "x-amz-content-sha256", digest.sha256(request.body) }
@@ -61,7 +55,7 @@ local function check_suite_case(directory)
     secret_access_key = context.credentials.secret_access_key,
     date = context.timestamp:gsub("[-:]", ""),
   }
-  local function expected(name) return (read(directory .. "/header-" .. name .. ".txt")) end
+  local function expected(name) return (files.read(directory .. "/header-" .. name .. ".txt")) end
   assert.equal(expected "canonical-request", signed.canonical_request)
   assert.equal(expected "string-to-sign", signed.string_to_sign)
   assert.equal(expected "signature", signed.signature)
@@ -114,7 +108,7 @@ describe("sigv4.sign", function()
     it("equals AWS's suite: " .. name, function() check_suite_case(FIXTURES .. "aws/" .. name) end)
   end
 
-  for _, case in ipairs(cjson.decode(read(FIXTURES .. "s3.json"))) do
+  for _, case in ipairs(cjson.decode(files.read(FIXTURES .. "s3.json"))) do
     it("signs S3's " .. case.name, function() check_s3_case(case) end)
   end
 

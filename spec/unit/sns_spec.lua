@@ -1,14 +1,10 @@
+local files = require "files"
 local json = require "json"
 local shared = require "shared"
 local sns = require "sns"
 local x509 = require "x509"
 
-local function fixture(name)
-  local file = assert(io.open("spec/fixtures/sns/" .. name, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local function fixture(name) return files.fixture("sns/" .. name) end
 
 local function copy(t)
   local c = {}

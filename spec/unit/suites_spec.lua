@@ -1,26 +1,12 @@
 -- What counts as a passed run: spec/runner.lua, spec/suites.lua and .ci/run believe busted's
 -- numbers and nothing else.
+local files = require("files")
 local lua = os.getenv("LUA") or "lua5.4"
-
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
-local function read(path)
-  local file = io.open(path, "r")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local read, write = files.read, files.write
 
 local function shell(command)
-  local pipe = assert(io.popen(command .. " 2>&1 </dev/null"))
-  local output = pipe:read("a")
-  local _, _, code = pipe:close()
-  return code or 0, output, output:match("([^\n]*)\n$")
+  local output, _, code = files.output(command .. " </dev/null")
+  return code, output, output:match("([^\n]*)\n$")
 end
 
 describe("a run of the specs", function()

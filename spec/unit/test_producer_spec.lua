@@ -1,4 +1,5 @@
 -- scripts/test_producer.lua, run as a person runs it, into a directory bucket and one of S3.
+local files = require("files")
 local scripted = require("scripted")
 local lua = os.getenv("LUA") or "lua5.4"
 
@@ -8,12 +9,10 @@ local USUAL = {
 }
 
 local function produce(words, environment)
-  local pipe = assert(io.popen(string.format(
-    "env -u BUCKET_NAME -u INTERVAL_SECONDS %s %s scripts/test_producer.lua %s 2>&1 </dev/null",
-    environment or "", lua, words)))
-  local output = pipe:read("a")
-  local _, _, code = pipe:close()
-  return code or 0, output
+  local output, _, code = files.output(string.format(
+    "env -u BUCKET_NAME -u INTERVAL_SECONDS %s %s scripts/test_producer.lua %s </dev/null",
+    environment or "", lua, words))
+  return code, output
 end
 
 local function list(folder)
@@ -22,13 +21,6 @@ local function list(folder)
   for name in pipe:lines() do names[#names + 1] = name:sub(3) end
   pipe:close()
   return names
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
 end
 
 --- The batch as rows of named texts.
@@ -67,7 +59,7 @@ describe("the test producer", function()
     assert.equal(1, #names)
     assert.matches("^raw/sensors_%d%d%d%d%d%d%d%dT%d%d%d%d%d%d%.csv$", names[1])
     assert.equal(names[1] .. ": 100 rows\n", output)
-    local rows, columns = parse(read(bucket .. "/" .. names[1]))
+    local rows, columns = parse(files.read(bucket .. "/" .. names[1]))
     assert.same({ "timestamp", "temperature", "humidity", "pressure", "wind_speed" }, columns)
     assert.equal(100, #rows)
     for number, row in ipairs(rows) do
@@ -84,7 +76,7 @@ describe("the test producer", function()
     assert.equal(20, #names)
     for _, name in ipairs(names) do
       local here = 0
-      for _, row in ipairs((parse(read(bucket .. "/" .. name)))) do
+      for _, row in ipairs((parse(files.read(bucket .. "/" .. name)))) do
         for channel, usual in pairs(USUAL) do
           local z = (tonumber(row[channel]) - usual[1]) / usual[2]
           if math.abs(z) > 4.01 then
@@ -107,7 +99,7 @@ describe("the test producer", function()
     local function values(words)
       os.execute("rm -rf '" .. bucket .. "'")
       assert.equal(0, (produce(words .. " --once --bucket " .. bucket)))
-      return (read(bucket .. "/" .. list(bucket)[1]):gsub("\n[^,]+,", "\n"))
+      return (files.read(bucket .. "/" .. list(bucket)[1]):gsub("\n[^,]+,", "\n"))
     end
     assert.equal(values("--seed 7"), values("--seed 7"))
     assert.are_not.equal(values("--seed 7"), values("--seed 8"))
@@ -177,8 +169,7 @@ describe("the test producer", function()
   end)
 
   it("says why a batch could not be put", function()
-    local file = assert(io.open(bucket, "w"))
-    file:close()
+    files.write(bucket, "")
     local code, output = produce("--once --bucket " .. bucket)
     assert.equal(1, code)
     assert.matches("test_producer: raw/sensors_[%dT]+%.csv: " .. bucket:gsub("%p", "%%%0") ..

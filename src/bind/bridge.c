@@ -1,6 +1,8 @@
 /* bridge: see bridge.h. */
 #include "bind/bridge.h"
 
+#include "bind/class.h"
+
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -36,16 +38,8 @@ static int l_box_gc(lua_State *L)
 
 struct bridge_op *bridge_new(lua_State *L, const struct bridge_type *type)
 {
-    struct bridge_op **box = lua_newuserdatauv(L, sizeof(struct bridge_op *), 0);
+    struct bridge_op **box = class_box(L, BOX, sizeof(struct bridge_op *), l_box_gc);
 
-    *box = NULL;
-    if (luaL_newmetatable(L, BOX)) {
-        lua_pushcfunction(L, l_box_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, BOX);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
     *box = calloc(1, type->size);
     if (*box == NULL)
         luaL_error(L, "out of memory");

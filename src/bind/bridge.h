@@ -46,7 +46,7 @@ enum bridge_next {
     BRIDGE_WORK,     /* call type->work, on a worker when op->heavy */
     BRIDGE_EXCHANGE, /* carry out op->exchange, owned by the operation */
     BRIDGE_SLEEP,    /* wait op->delay seconds */
-    BRIDGE_PARK      /* wait until somebody calls the host's wake (host modules only) */
+    BRIDGE_PARK      /* wait until somebody calls wait_wake (host modules only) */
 };
 
 struct bridge_op;

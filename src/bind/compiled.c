@@ -6,13 +6,14 @@
 
 enum { LENGTH_DIGITS = 8, HEAD = COMPILED_MD5 + LENGTH_DIGITS };
 
-/* From build/gen/library.s. */
+/* From build/gen/library.s: the first byte of the chunks, and the one behind their last. */
 extern const char compiled_library[], compiled_library_end[];
 
 const char compiled_probe[] = "00000000000000000000000000000000";
 
 const char *compiled_find(const char *md5, size_t *length)
 {
+    /* cppcheck-suppress comparePointers; the two are ends of one object */
     for (const char *p = compiled_library; p < compiled_library_end; p += HEAD + *length) {
         char digits[LENGTH_DIGITS + 1] = {0};
 

@@ -2,6 +2,7 @@
  * its cells, the columns put into it, its fields. */
 #include "bind/csv_frame.h"
 
+#include "bind/class.h"
 #include "bind/l_column.h"
 #include "core/csv_cell.h"
 #include "core/number.h"
@@ -293,22 +294,12 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-    {"__gc", l_close},
-    {"__close", l_close},
-    {"__tostring", l_tostring},
-    {NULL, NULL},
+    {"__gc", l_close},          {"__close", l_close}, {"__index", l_index},
+    {"__tostring", l_tostring}, {NULL, NULL},
 };
 
 void csv_frame_register(lua_State *L)
 {
     column_register(L);
-    if (luaL_newmetatable(L, FRAME)) {
-        luaL_setfuncs(L, metamethods, 0);
-        luaL_newlib(L, methods);
-        lua_pushcclosure(L, l_index, 1);
-        lua_setfield(L, -2, "__index");
-        lua_pushliteral(L, FRAME);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
+    class_define(L, FRAME, metamethods, methods);
 }

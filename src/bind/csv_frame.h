@@ -1,11 +1,12 @@
 /* csv_frame: the Lua type `frame`: a parsed text and the columns put beside it. What it can do is
  * told in l_csv.c; its methods are spread over csv_frame.c (cells and columns), csv_read.c (what
- * reads the whole input) and csv_write.c (what writes it). */
+ * reads the whole input) and csv_write.c (what writes it); csv_file.c has the files it reads. */
 #ifndef BIND_CSV_FRAME_H
 #define BIND_CSV_FRAME_H
 
 #include "bind/bridge.h"
 #include "core/csv_sheet.h"
+#include "core/file_text.h"
 
 #include <lua.h>
 
@@ -52,6 +53,13 @@ struct csv_pin *csv_pin_push(lua_State *L, int index);
 
 /* The string is not read any more; on any thread. It is let go of at the next csv.parse or close. */
 void csv_pin_release(void *pin);
+
+/* csv.file, and its type: csv_file.c. */
+int csv_file_open(lua_State *L);
+void csv_file_register(lua_State *L);
+
+/* The file at `index`, borrowed; NULL when it is none. Raises when it was closed. */
+struct file_text *csv_file_test(lua_State *L, int index);
 
 /* Methods. */
 int csv_read_column(lua_State *L);

@@ -30,23 +30,23 @@ struct host *host_of(lua_State *L)
 }
 
 /* Lua's allocator: the C library's, with a count and a ceiling. Shrinking never fails. */
-static void *allocate(void *ud, void *block, size_t old, size_t new)
+static void *allocate(void *ud, void *block, size_t old, size_t size)
 {
     struct host *host = ud;
     void *p;
 
     if (block == NULL)
         old = 0;
-    if (new == 0) {
+    if (size == 0) {
         free(block);
         host->lua_bytes -= old;
         return NULL;
     }
-    if (new > old &&new - old > host->lua_limit - host->lua_bytes)
+    if (size > old && size - old > host->lua_limit - host->lua_bytes)
         return NULL;
-    p = realloc(block, new);
+    p = realloc(block, size);
     if (p != NULL)
-        host->lua_bytes = host->lua_bytes - old + new;
+        host->lua_bytes = host->lua_bytes - old + size;
     return p;
 }
 
@@ -120,6 +120,8 @@ static int find_root(struct host *host, struct fail *fail)
 
 static int open_state(struct host *host, struct fail *fail)
 {
+    const struct carriers carriers = {host->loop, host->pool, host->disk, host->multi};
+
     host->L = lua_newstate(allocate, host);
     if (host->L == NULL)
         return fail_memory(fail);
@@ -129,7 +131,7 @@ static int open_state(struct host *host, struct fail *fail)
     if (lua_pcall(host->L, 0, 0, 0) != LUA_OK)
         return fail_set(fail, "NoLua", "cannot open Lua's libraries: %s",
                         lua_tostring(host->L, -1));
-    host->tasks = tasks_new(host->L, host->loop, host->pool, host->disk, host->multi);
+    host->tasks = tasks_new(host->L, &carriers);
     return host->tasks == NULL ? fail_memory(fail) : 0;
 }
 

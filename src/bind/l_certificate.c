@@ -2,7 +2,6 @@
  *
  *   certificate.parse(pem)      -> certificate | nil, message, code    one PEM block, nothing else
  *   certificate.parse_der(der)  -> certificate | nil, message, code
- *   certificate.unbase64(text)  -> bytes | nil, message, code          strict RFC 4648
  *   c.names                     {"sns.amazonaws.com", ...}
  *   c.not_before, c.not_after   seconds since 1970 UTC
  *   c.issuer_url                where its issuer's certificate lies, or nil
@@ -19,16 +18,13 @@
 #include "core/certificate.h"
 
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
-#include "core/armor.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
 #define CERTIFICATE "anomalyd.certificate"
-#define BYTES "anomalyd.certificate.bytes"
-
-enum { UNBASE64_MAX = 1 << 20 };
 
 static int l_gc(lua_State *L)
 {
@@ -83,28 +79,6 @@ static int parse_der(const char *der, size_t len, struct certificate **out, stru
 static int l_parse_der(lua_State *L)
 {
     return parse_with(L, parse_der);
-}
-
-static int l_bytes_gc(lua_State *L)
-{
-    buf_fini(luaL_checkudata(L, 1, BYTES));
-    return 0;
-}
-
-static int l_unbase64(lua_State *L)
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    struct buf *bytes = lua_newuserdatauv(L, sizeof *bytes, 0);
-    struct fail fail;
-
-    buf_init(bytes, UNBASE64_MAX);
-    luaL_setmetatable(L, BYTES);
-    if (armor_base64(text, len, bytes, &fail) != 0)
-        return bridge_fail(L, &fail);
-    lua_pushlstring(L, bytes->data == NULL ? "" : bytes->data, bytes->len);
-    buf_fini(bytes);
-    return 1;
 }
 
 static int l_has_name(lua_State *L)
@@ -276,7 +250,6 @@ static int l_tostring(lua_State *L)
 static const luaL_Reg functions[] = {
     {"parse", l_parse},
     {"parse_der", l_parse_der},
-    {"unbase64", l_unbase64},
     {NULL, NULL},
 };
 
@@ -289,37 +262,15 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-    {"__gc", l_gc},
-    {"__close", l_gc},
-    {"__tostring", l_tostring},
+    {"__gc", l_gc}, {"__close", l_gc}, {"__index", l_index}, {"__tostring", l_tostring},
     {NULL, NULL},
 };
-
-static void register_types(lua_State *L)
-{
-    if (luaL_newmetatable(L, BYTES)) {
-        lua_pushcfunction(L, l_bytes_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, BYTES);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
-    if (luaL_newmetatable(L, CERTIFICATE)) {
-        luaL_setfuncs(L, metamethods, 0);
-        luaL_newlib(L, methods);
-        lua_pushcclosure(L, l_index, 1);
-        lua_setfield(L, -2, "__index");
-        lua_pushliteral(L, CERTIFICATE);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
-}
 
 /* luaopen_certificate, for the host's preload table and for certificate.so. */
 int luaopen_certificate(lua_State *L)
 {
     luaL_checkversion(L);
-    register_types(L);
+    class_define(L, CERTIFICATE, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -2,6 +2,8 @@
  *
  *   column.new{...}            -> column      from numbers; false and "" stand for a missing cell
  *   column.moments(c, state [, keep]) -> {count, mean, M2, std}
+ *   column.moments_all({c1, ...} [, states [, keeps]]) -> list: the same of several columns, faster;
+ *                              a state or keep may be false
  *   column.zscore(c, mean, std)  -> column    |c - mean| / std; 0 where std is 0; NaN stays NaN
  *   column.above(c, limit)     -> column      1 where c > limit, 0 elsewhere (NaN too)
  *   column.below(c, limit)     -> column      1 where c < limit, 0 elsewhere
@@ -19,6 +21,7 @@
 #include "bind/l_column.h"
 
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/moments.h"
 
@@ -26,11 +29,21 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define COLUMN "anomalyd.column"
 
-/* A longer column is worth a worker; a worker splits it into such parts. */
-enum { HEAVY_CELLS = 32768, PART_CELLS = 65536, MOST_COLUMNS = 65536 };
+/* A longer column is worth a worker; a worker splits it into parts, and goes through them in blocks
+ * for which marks become doubles. */
+enum { HEAVY_CELLS = 32768, PART_CELLS = 65536, BLOCK_CELLS = 512, MOST_COLUMNS = 65536 };
+
+/* So many columns are folded at once: enough to hide how long one addition takes. */
+enum { SIDE_BY_SIDE = 4 };
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 static int l_gc(lua_State *L)
 {
@@ -47,6 +60,7 @@ static int l_len(lua_State *L)
     return 1;
 }
 
+/* A cell, or one of the methods in upvalue 1. */
 static int l_index(lua_State *L)
 {
     const struct column *c = column_check(L, 1);
@@ -54,15 +68,14 @@ static int l_index(lua_State *L)
     int whole;
 
     if (lua_type(L, 2) != LUA_TNUMBER) {
-        lua_getfield(L, LUA_REGISTRYINDEX, COLUMN ".methods");
         lua_pushvalue(L, 2);
-        lua_rawget(L, -2);
+        lua_rawget(L, lua_upvalueindex(1));
         return 1;
     }
     i = lua_tointegerx(L, 2, &whole);
     if (!whole || i < 1 || (lua_Unsigned)i > c->n)
         return 0;
-    lua_pushnumber(L, c->cells[i - 1]);
+    lua_pushnumber(L, column_cell(c, (size_t)i - 1));
     return 1;
 }
 
@@ -75,7 +88,7 @@ static int l_tostring(lua_State *L)
     lua_pushfstring(L, "column(%I cells:", (LUAI_UACINT)c->n);
     luaL_addvalue(&b);
     for (size_t i = 0; i < c->n && i < 5; i++) {
-        lua_pushfstring(L, " %f", c->cells[i]);
+        lua_pushfstring(L, " %f", column_cell(c, i));
         luaL_addvalue(&b);
     }
     luaL_addstring(&b, c->n > 5 ? " ...)" : ")");
@@ -112,12 +125,12 @@ struct column *column_check(lua_State *L, int index)
     return *slot;
 }
 
-/* Push a fresh column of n cells. */
-static struct column *push_new(lua_State *L, size_t n)
+/* Push a fresh column of n cells, or marks. */
+static struct column *push_new(lua_State *L, size_t n, bool marks)
 {
     struct column **slot = column_box(L, n);
 
-    *slot = column_new(n);
+    *slot = marks ? column_new_marks(n) : column_new(n);
     if (*slot == NULL)
         luaL_error(L, "out of memory for a column of %I cells", (LUAI_UACINT)n);
     return *slot;
@@ -142,7 +155,7 @@ static int l_new(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     n = luaL_len(L, 1);
     luaL_argcheck(L, n >= 0, 1, "a list of cells with a length below 0");
-    c = push_new(L, (size_t)n);
+    c = push_new(L, (size_t)n, false);
     for (lua_Integer i = 1; i <= n; i++) {
         lua_geti(L, 1, i);
         c->cells[i - 1] = cell_of(L, -1, i);
@@ -155,23 +168,28 @@ static int l_constant(lua_State *L)
 {
     lua_Integer n = luaL_checkinteger(L, 1);
     double value = luaL_checknumber(L, 2);
+    bool marks = isnan(value) || fabs(value) == 1 || (value == 0 && !signbit(value));
     struct column *c;
 
     luaL_argcheck(L, n >= 0, 1, "a count of cells cannot be negative");
-    c = push_new(L, (size_t)n);
-    for (size_t i = 0; i < c->n; i++)
-        c->cells[i] = value;
+    c = push_new(L, (size_t)n, marks);
+    if (marks)
+        memset(c->marks, isnan(value) ? COLUMN_NO_MARK : (int)value, c->n);
+    else
+        for (size_t i = 0; i < c->n; i++)
+            c->cells[i] = value;
     return 1;
 }
 
-static double field(lua_State *L, int index, const char *name)
+/* A number of the state at `index`, the argument `arg`. */
+static double field(lua_State *L, int index, int arg, const char *name)
 {
     double value;
 
     lua_getfield(L, index, name);
     value = lua_tonumber(L, -1);
     if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
-        luaL_argerror(L, index,
+        luaL_argerror(L, arg,
                       lua_pushfstring(L, "%s is a %s, not a number", name, luaL_typename(L, -1)));
     lua_pop(L, 1);
     return value;
@@ -188,34 +206,54 @@ static void set_count(lua_State *L, double count)
 
 struct moments_op {
     struct bridge_op op;
-    struct column *cells, *keep; /* references */
-    struct moments m;
+    size_t n;                      /* columns, all of one length */
+    struct column **cells, **keep; /* references; a keep may be NULL */
+    struct moments *m;
 };
 
 static void moments_work(struct bridge_op *op, struct crew *crew)
 {
     struct moments_op *f = (struct moments_op *)op;
+    size_t rows = f->cells[0]->n, step;
 
     (void)crew; /* one value after the other: that is what makes the bits the same */
-    moments_add(&f->m, f->cells->cells, f->cells->n, f->keep == NULL ? NULL : f->keep->cells);
+    for (size_t first = 0; first < f->n; first += SIDE_BY_SIDE) {
+        size_t width = least(f->n - first, SIDE_BY_SIDE);
+
+        for (size_t from = 0; from < rows; from += step) {
+            double room[2 * SIDE_BY_SIDE][BLOCK_CELLS];
+            const double *cells[SIDE_BY_SIDE], *keep[SIDE_BY_SIDE];
+
+            step = least(rows - from, BLOCK_CELLS);
+            for (size_t k = 0; k < width; k++) {
+                const struct column *kept = f->keep[first + k];
+
+                cells[k] = column_block(f->cells[first + k], from, step, room[2 * k]);
+                keep[k] = kept == NULL ? NULL : column_block(kept, from, step, room[2 * k + 1]);
+            }
+            moments_add_all(f->m + first, cells, width, step, keep);
+        }
+    }
 }
 
 static void moments_fini(struct bridge_op *op)
 {
     struct moments_op *f = (struct moments_op *)op;
 
-    column_unref(f->cells);
-    column_unref(f->keep);
+    for (size_t k = 0; k < f->n; k++) {
+        column_unref(f->cells[k]);
+        column_unref(f->keep[k]);
+    }
+    free(f->cells);
+    free(f->keep);
+    free(f->m);
 }
 
 static const struct bridge_type moments_type = {"column.moments", sizeof(struct moments_op), NULL,
                                                 moments_work, moments_fini};
 
-static int moments_done(lua_State *L, int status, lua_KContext ctx)
+static void push_moments(lua_State *L, const struct moments *m)
 {
-    const struct moments *m = &((struct moments_op *)ctx)->m;
-
-    (void)status;
     lua_createtable(L, 0, 4);
     set_count(L, m->count);
     lua_pushnumber(L, m->mean);
@@ -224,30 +262,114 @@ static int moments_done(lua_State *L, int status, lua_KContext ctx)
     lua_setfield(L, -2, "M2");
     lua_pushnumber(L, moments_std(m));
     lua_setfield(L, -2, "std");
+}
+
+static int moments_done(lua_State *L, int status, lua_KContext ctx)
+{
+    push_moments(L, ((struct moments_op *)ctx)->m);
+    (void)status;
     return 1;
+}
+
+static int moments_all_done(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct moments_op *f = (struct moments_op *)ctx;
+
+    (void)status;
+    lua_createtable(L, (int)f->n, 0);
+    for (size_t k = 0; k < f->n; k++) {
+        push_moments(L, &f->m[k]);
+        lua_rawseti(L, -2, (lua_Integer)k + 1);
+    }
+    return 1;
+}
+
+/* Push the box of an operation on n columns, which are then added with moments_take. */
+static struct moments_op *moments_new(lua_State *L, size_t n)
+{
+    struct moments_op *f = (struct moments_op *)bridge_new(L, &moments_type);
+
+    f->cells = calloc(n, sizeof(struct column *));
+    f->keep = calloc(n, sizeof(struct column *));
+    f->m = calloc(n, sizeof *f->m);
+    if (f->cells == NULL || f->keep == NULL || f->m == NULL)
+        luaL_error(L, "out of memory for the moments of %I columns", (LUAI_UACINT)n);
+    return f;
+}
+
+/* Add the column, state and keep at `at`, `at` + 1 and `at` + 2. */
+static void moments_take(lua_State *L, struct moments_op *f, int at)
+{
+    struct column *c = column_check(L, at);
+    struct column *keep = lua_toboolean(L, at + 2) ? column_check(L, at + 2) : NULL;
+    struct moments *m = &f->m[f->n];
+
+    if (lua_toboolean(L, at + 1)) {
+        luaL_checktype(L, at + 1, LUA_TTABLE);
+        m->count = field(L, at + 1, 2, "count");
+        m->mean = field(L, at + 1, 2, "mean");
+        m->m2 = field(L, at + 1, 2, "M2");
+    }
+    luaL_argcheck(L, f->n == 0 || c->n == f->cells[0]->n, 1, "the columns differ in length");
+    luaL_argcheck(L, keep == NULL || keep->n == c->n, 3, "keep has another length than the column");
+    luaL_argcheck(L, m->count >= 0 && isfinite(m->count), 2, "count must be a number >= 0");
+    f->cells[f->n] = column_ref(c);
+    f->keep[f->n++] = keep == NULL ? NULL : column_ref(keep);
+    f->op.heavy = f->n * c->n > HEAVY_CELLS;
 }
 
 static int l_moments(lua_State *L)
 {
-    struct column *c = column_check(L, 1);
-    struct column *keep = lua_isnoneornil(L, 3) ? NULL : column_check(L, 3);
-    struct moments m = {0, 0, 0};
     struct moments_op *f;
 
-    if (!lua_isnoneornil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        m.count = field(L, 2, "count");
-        m.mean = field(L, 2, "mean");
-        m.m2 = field(L, 2, "M2");
-    }
-    luaL_argcheck(L, keep == NULL || keep->n == c->n, 3, "keep has another length than the column");
-    luaL_argcheck(L, m.count >= 0 && isfinite(m.count), 2, "count must be a number >= 0");
-    f = (struct moments_op *)bridge_new(L, &moments_type);
-    f->cells = column_ref(c);
-    f->keep = keep == NULL ? NULL : column_ref(keep);
-    f->m = m;
-    f->op.heavy = c->n > HEAVY_CELLS;
+    lua_settop(L, 3);
+    f = moments_new(L, 1);
+    moments_take(L, f, 1);
     return bridge_run(L, &f->op, moments_done);
+}
+
+/* The k-th elements of the three lists are at `at` and behind. */
+static void check_elements(lua_State *L, int at, lua_Integer k)
+{
+    static const char *const kinds[] = {"a column", "a table or false", "a column or false"};
+    const bool right[] = {column_test(L, at) != NULL,
+                          !lua_toboolean(L, at + 1) || lua_istable(L, at + 1),
+                          !lua_toboolean(L, at + 2) || column_test(L, at + 2) != NULL};
+
+    for (int i = 0; i < 3; i++)
+        if (!right[i])
+            luaL_argerror(L, i + 1,
+                          lua_pushfstring(L, "element %I is a %s, not %s", (LUAI_UACINT)k,
+                                          luaL_typename(L, at + i), kinds[i]));
+}
+
+static int l_moments_all(lua_State *L)
+{
+    struct moments_op *f;
+    lua_Integer n;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    n = luaL_len(L, 1);
+    luaL_argcheck(L, n >= 1 && n <= MOST_COLUMNS, 1, "from 1 to 65536 columns");
+    lua_settop(L, 3);
+    for (int list = 2; list <= 3; list++)
+        if (!lua_isnil(L, list))
+            luaL_checktype(L, list, LUA_TTABLE);
+    f = moments_new(L, (size_t)n);
+    for (lua_Integer k = 1; k <= n; k++) {
+        int at = lua_gettop(L) + 1;
+
+        for (int list = 1; list <= 3; list++) {
+            if (lua_isnil(L, list))
+                lua_pushnil(L);
+            else
+                lua_geti(L, list, k);
+        }
+        check_elements(L, at, k);
+        moments_take(L, f, at);
+        lua_settop(L, at - 1);
+    }
+    return bridge_run(L, &f->op, moments_all_done);
 }
 
 /* ---- one column from others, cell by cell: on a worker when it is long ---- */
@@ -256,17 +378,18 @@ struct map_op {
     struct bridge_op op;
     struct column **in; /* references */
     size_t n_in;
-    struct column *out;
+    struct column *out; /* cells or marks, as `map` sets them */
     double x, y;
-    void (*map)(const struct map_op *m, size_t from, size_t to);
+    void (*map)(const struct map_op *m, size_t from, size_t n); /* at most BLOCK_CELLS */
 };
 
 static void map_part(void *ctx, size_t i)
 {
     const struct map_op *m = ctx;
-    size_t from = i * PART_CELLS;
+    size_t end = least(m->out->n, (i + 1) * PART_CELLS);
 
-    m->map(m, from, m->out->n - from < PART_CELLS ? m->out->n : from + PART_CELLS);
+    for (size_t from = i * PART_CELLS; from < end; from += BLOCK_CELLS)
+        m->map(m, from, least(end - from, BLOCK_CELLS));
 }
 
 static void map_work(struct bridge_op *op, struct crew *crew)
@@ -300,74 +423,102 @@ static int map_done(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
-/* Push the box of an operation with room for n_in inputs; the first is `c`. */
+static void map_zscore(const struct map_op *m, size_t from, size_t n)
+{
+    double room[BLOCK_CELLS];
+    const double *c = column_block(m->in[0], from, n, room);
+    double *out = m->out->cells + from;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = isnan(c[i]) ? NAN : m->y > 0 ? fabs(c[i] - m->x) / m->y : 0.0;
+}
+
+static void map_above(const struct map_op *m, size_t from, size_t n)
+{
+    double room[BLOCK_CELLS];
+    const double *c = column_block(m->in[0], from, n, room);
+    signed char *out = m->out->marks + from;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = c[i] > m->x;
+}
+
+static void map_below(const struct map_op *m, size_t from, size_t n)
+{
+    double room[BLOCK_CELLS];
+    const double *c = column_block(m->in[0], from, n, room);
+    signed char *out = m->out->marks + from;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = c[i] < m->x;
+}
+
+static void map_equal(const struct map_op *m, size_t from, size_t n)
+{
+    double room[BLOCK_CELLS];
+    const double *c = column_block(m->in[0], from, n, room);
+    signed char *out = m->out->marks + from;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = c[i] == m->x;
+}
+
+/* Note in `set` which cells are neither 0 nor NaN. */
+static void add_set(const struct column *c, size_t from, size_t n, signed char *set)
+{
+    if (c->marks != NULL)
+        for (size_t i = 0; i < n; i++)
+            set[i] |= c->marks[from + i] & 1;
+    else
+        for (size_t i = 0; i < n; i++)
+            set[i] |= fabs(c->cells[from + i]) > 0;
+}
+
+static void map_any(const struct map_op *m, size_t from, size_t n)
+{
+    signed char *out = m->out->marks + from;
+
+    memset(out, 0, n);
+    for (size_t k = 0; k < m->n_in; k++)
+        add_set(m->in[k], from, n, out);
+}
+
+static void map_none(const struct map_op *m, size_t from, size_t n)
+{
+    signed char *out = m->out->marks + from;
+
+    map_any(m, from, n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = !out[i];
+}
+
+static void map_both(const struct map_op *m, size_t from, size_t n)
+{
+    signed char *out = m->out->marks + from;
+    signed char set[BLOCK_CELLS] = {0};
+
+    memset(out, 0, n);
+    add_set(m->in[0], from, n, out);
+    add_set(m->in[1], from, n, set);
+    for (size_t i = 0; i < n; i++)
+        out[i] &= set[i];
+}
+
+/* Push the box of an operation with room for n_in inputs; the first is `c`. The result is a column
+ * of marks unless `map` is map_zscore. */
 static struct map_op *map_new(lua_State *L, struct column *c, size_t n_in,
-                              void (*map)(const struct map_op *m, size_t from, size_t to))
+                              void (*map)(const struct map_op *m, size_t from, size_t n))
 {
     struct map_op *m = (struct map_op *)bridge_new(L, &map_type);
 
     m->map = map;
     m->in = calloc(n_in, sizeof(struct column *));
-    m->out = column_new(c->n);
+    m->out = map == map_zscore ? column_new(c->n) : column_new_marks(c->n);
     if (m->in == NULL || m->out == NULL)
         luaL_error(L, "out of memory for a column of %I cells", (LUAI_UACINT)c->n);
     m->in[m->n_in++] = column_ref(c);
     m->op.heavy = c->n > HEAVY_CELLS;
     return m;
-}
-
-static void map_zscore(const struct map_op *m, size_t from, size_t to)
-{
-    const double *c = m->in[0]->cells;
-
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = isnan(c[i]) ? NAN : m->y > 0 ? fabs(c[i] - m->x) / m->y : 0.0;
-}
-
-static void map_above(const struct map_op *m, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = m->in[0]->cells[i] > m->x ? 1 : 0;
-}
-
-static void map_below(const struct map_op *m, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = m->in[0]->cells[i] < m->x ? 1 : 0;
-}
-
-static void map_equal(const struct map_op *m, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = m->in[0]->cells[i] == m->x ? 1 : 0;
-}
-
-static bool any_set(const struct map_op *m, size_t i)
-{
-    for (size_t k = 0; k < m->n_in; k++)
-        if (fabs(m->in[k]->cells[i]) > 0)
-            return true;
-    return false;
-}
-
-static void map_any(const struct map_op *m, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = any_set(m, i) ? 1 : 0;
-}
-
-static void map_none(const struct map_op *m, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = any_set(m, i) ? 0 : 1;
-}
-
-static void map_both(const struct map_op *m, size_t from, size_t to)
-{
-    const double *a = m->in[0]->cells, *b = m->in[1]->cells;
-
-    for (size_t i = from; i < to; i++)
-        m->out->cells[i] = fabs(a[i]) > 0 && fabs(b[i]) > 0 ? 1 : 0;
 }
 
 static int l_zscore(lua_State *L)
@@ -383,7 +534,7 @@ static int l_zscore(lua_State *L)
 }
 
 /* A column and a number. */
-static int run_compare(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t to))
+static int run_compare(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t n))
 {
     struct column *c = column_check(L, 1);
     double x = luaL_checknumber(L, 2);
@@ -433,7 +584,7 @@ static struct column *check_listed(lua_State *L, lua_Integer k)
 }
 
 /* The columns of the table at 1. */
-static int run_list(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t to))
+static int run_list(lua_State *L, void (*map)(const struct map_op *m, size_t from, size_t n))
 {
     lua_Integer n;
     struct column *first;
@@ -473,8 +624,12 @@ static int l_count(lua_State *L)
     const struct column *c = column_check(L, 1);
     lua_Integer count = 0;
 
-    for (size_t i = 0; i < c->n; i++)
-        count += fabs(c->cells[i]) > 0;
+    if (c->marks != NULL)
+        for (size_t i = 0; i < c->n; i++)
+            count += c->marks[i] & 1;
+    else
+        for (size_t i = 0; i < c->n; i++)
+            count += fabs(c->cells[i]) > 0;
     lua_pushinteger(L, count);
     return 1;
 }
@@ -485,7 +640,7 @@ static int l_missing(lua_State *L)
     lua_Integer count = 0;
 
     for (size_t i = 0; i < c->n; i++)
-        count += isnan(c->cells[i]) != 0;
+        count += isnan(column_cell(c, i)) != 0;
     lua_pushinteger(L, count);
     return 1;
 }
@@ -496,7 +651,7 @@ static int l_totable(lua_State *L)
 
     lua_createtable(L, c->n > INT32_MAX ? 0 : (int)c->n, 0);
     for (size_t i = 0; i < c->n; i++) {
-        lua_pushnumber(L, c->cells[i]);
+        lua_pushnumber(L, column_cell(c, i));
         lua_seti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
@@ -504,12 +659,13 @@ static int l_totable(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"new", l_new},         {"constant", l_constant},
-    {"moments", l_moments}, {"zscore", l_zscore},
-    {"above", l_above},     {"below", l_below},
-    {"both", l_both},       {"equal", l_equal},
-    {"any", l_any},         {"none", l_none},
-    {"count", l_count},     {"missing", l_missing},
-    {"totable", l_totable}, {NULL, NULL},
+    {"moments", l_moments}, {"moments_all", l_moments_all},
+    {"zscore", l_zscore},   {"above", l_above},
+    {"below", l_below},     {"both", l_both},
+    {"equal", l_equal},     {"any", l_any},
+    {"none", l_none},       {"count", l_count},
+    {"missing", l_missing}, {"totable", l_totable},
+    {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {
@@ -519,14 +675,7 @@ static const luaL_Reg metamethods[] = {
 
 void column_register(lua_State *L)
 {
-    if (luaL_newmetatable(L, COLUMN)) {
-        luaL_setfuncs(L, metamethods, 0);
-        lua_pushliteral(L, COLUMN);
-        lua_setfield(L, -2, "__metatable");
-        luaL_newlib(L, functions);
-        lua_setfield(L, LUA_REGISTRYINDEX, COLUMN ".methods");
-    }
-    lua_pop(L, 1);
+    class_define(L, COLUMN, metamethods, functions);
 }
 
 /* luaopen_column, for the host's preload table and for column.so. */

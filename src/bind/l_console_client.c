@@ -16,6 +16,7 @@
  * These calls block: the client has nothing else to do. The first one takes the signals over.
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/fail.h"
 #include "core/frame.h"
@@ -291,6 +292,11 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", l_close},
+    {NULL, NULL},
+};
+
 static const luaL_Reg functions[] = {
     {"connect", l_connect},
     {"spawn", l_spawn},
@@ -301,13 +307,7 @@ static const luaL_Reg functions[] = {
 int luaopen_console_client(lua_State *L)
 {
     luaL_checkversion(L);
-    if (luaL_newmetatable(L, CONNECTION)) {
-        lua_pushcfunction(L, l_close);
-        lua_setfield(L, -2, "__gc");
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    class_define(L, CONNECTION, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

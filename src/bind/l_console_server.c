@@ -11,6 +11,7 @@
  *                              as soon as the peer sends anything or is gone
  *     server:close()
  */
+#include "bind/class.h"
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/unixd.h"
@@ -172,6 +173,11 @@ static const luaL_Reg methods[] = {
     {"heed", l_heed},     {"close", l_close}, {NULL, NULL},
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", l_close},
+    {NULL, NULL},
+};
+
 static const luaL_Reg functions[] = {
     {"open", l_open},
     {NULL, NULL},
@@ -180,13 +186,7 @@ static const luaL_Reg functions[] = {
 int luaopen_console_server(lua_State *L)
 {
     luaL_checkversion(L);
-    if (luaL_newmetatable(L, SERVER)) {
-        lua_pushcfunction(L, l_close);
-        lua_setfield(L, -2, "__gc");
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    class_define(L, SERVER, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -1,11 +1,15 @@
 /* l_csv: the Lua module `csv`: delimited text as columns, every byte of it kept.
  *
- *   csv.parse(text [, options]) -> frame | nil, message, code, line
+ *   csv.parse(text | file [, options]) -> frame | nil, message, code, line
  *     options: delimiter (default: the one of , ; tab | that the header holds most of),
  *     max_bytes (512 MiB), max_rows (20 000 000), max_columns (4096), max_row_bytes (1 MiB),
  *     text_only (true: do not read numbers ahead, for who wants a few cells)
  *     codes: Empty NotText NulByte NotHeader NoRowFits UnclosedQuote TooLarge NoMemory; `line` is
  *     the line the message is about, where there is one
+ *   csv.file(path [, most]) -> file | nil, message, code   a file's bytes, at most 512 MiB or `most`,
+ *                               for csv.parse: outside Lua's memory, and without a copy where that
+ *                               is safe (file_text.h). Codes: NoFile TooLarge NoMemory
+ *   #file, file:md5() -> hex, file:close()
  *   csv.null: what frame:select gives for a missing cell (the null of cjson)
  *   csv.scan_path([name]) -> name: for tests, see csv_scan.h
  *
@@ -47,7 +51,8 @@ struct parse_op {
     const char *text;
     size_t size;
     struct csv_options options;
-    struct csv_pin *pin; /* NULL once the parser has it */
+    void (*release)(void *owner); /* NULL once the parser has it */
+    void *owner;
     struct csv *csv;
     struct fail fail;
     size_t line;
@@ -56,11 +61,10 @@ struct parse_op {
 static void parse_work(struct bridge_op *op, struct crew *crew)
 {
     struct parse_op *p = (struct parse_op *)op;
-    struct csv_pin *pin = p->pin;
+    void (*release)(void *owner) = p->release;
 
-    p->pin = NULL;
-    p->csv =
-        csv_parse(p->text, p->size, &p->options, crew, csv_pin_release, pin, &p->fail, &p->line);
+    p->release = NULL;
+    p->csv = csv_parse(p->text, p->size, &p->options, crew, release, p->owner, &p->fail, &p->line);
 }
 
 static void parse_fini(struct bridge_op *op)
@@ -68,8 +72,13 @@ static void parse_fini(struct bridge_op *op)
     struct parse_op *p = (struct parse_op *)op;
 
     csv_unref(p->csv);
-    if (p->pin != NULL)
-        csv_pin_release(p->pin);
+    if (p->release != NULL)
+        p->release(p->owner);
+}
+
+static void release_file(void *owner)
+{
+    file_text_unref(owner);
 }
 
 static const struct bridge_type parse_type = {"csv.parse", sizeof(struct parse_op), NULL,
@@ -147,26 +156,39 @@ static void read_options(lua_State *L, int index, struct csv_options *o)
     }
 }
 
+/* Push the box of an operation that parses the file or the text at 1. */
+static struct parse_op *parse_new(lua_State *L)
+{
+    struct file_text *file = csv_file_test(L, 1);
+    struct csv_pin *pin = file == NULL ? csv_pin_push(L, 1) : NULL;
+    struct parse_op *p = (struct parse_op *)bridge_new(L, &parse_type);
+
+    if (file != NULL) {
+        p->text = file->bytes;
+        p->size = file->size;
+        p->owner = file_text_ref(file);
+        p->release = release_file;
+    } else {
+        p->text = lua_tolstring(L, 1, &p->size);
+        p->owner = pin;
+        p->release = csv_pin_release;
+        atomic_store(&pin->released, false);
+    }
+    return p;
+}
+
 static int l_parse(lua_State *L)
 {
     struct csv_options options;
     struct parse_op *p;
-    struct csv_pin *pin;
-    size_t size;
-    const char *text;
 
-    luaL_checktype(L, 1, LUA_TSTRING);
-    text = lua_tolstring(L, 1, &size);
+    if (csv_file_test(L, 1) == NULL)
+        luaL_checktype(L, 1, LUA_TSTRING);
     read_options(L, 2, &options);
     lua_settop(L, 2);
-    pin = csv_pin_push(L, 1);
-    p = (struct parse_op *)bridge_new(L, &parse_type);
-    p->text = text;
-    p->size = size;
+    p = parse_new(L);
     p->options = options;
-    p->pin = pin;
-    atomic_store(&pin->released, false);
-    p->op.heavy = size > CSV_HEAVY_BYTES;
+    p->op.heavy = p->size > CSV_HEAVY_BYTES;
     return bridge_run(L, &p->op, parse_done);
 }
 
@@ -179,6 +201,7 @@ static int l_scan_path(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+    {"file", csv_file_open},
     {"parse", l_parse},
     {"scan_path", l_scan_path},
     {NULL, NULL},
@@ -189,6 +212,7 @@ int luaopen_csv(lua_State *L)
 {
     luaL_checkversion(L);
     csv_frame_register(L);
+    csv_file_register(L);
     luaL_newlib(L, functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");

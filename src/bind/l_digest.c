@@ -7,11 +7,15 @@
  *   digest.base64(bytes) -> text
  *   digest.unbase64(text) -> bytes | nil, message, "BadBase64"
  *
- * digest.hmac is digest.hmac_sha256. Strings of Lua are bytes.
+ * Strings of Lua are bytes. unbase64 is strict: see core/armor.h.
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
+#include "core/armor.h"
 #include "core/digest.h"
+
+#define BYTES "anomalyd.digest.bytes"
 
 static bool wants_raw(lua_State *L, int index)
 {
@@ -92,26 +96,31 @@ static int l_base64(lua_State *L)
     return 1;
 }
 
+static int l_bytes_gc(lua_State *L)
+{
+    buf_fini(luaL_checkudata(L, 1, BYTES));
+    return 0;
+}
+
 static int l_unbase64(lua_State *L)
 {
     size_t n;
     const char *text = luaL_checklstring(L, 1, &n);
+    struct buf *bytes = class_box(L, BYTES, sizeof *bytes, l_bytes_gc);
     struct fail fail;
-    luaL_Buffer b;
-    long len = digest_unbase64(text, n, (uint8_t *)luaL_buffinitsize(L, &b, n / 4 * 3 + 1));
 
-    if (len >= 0) {
-        luaL_pushresultsize(&b, (size_t)len);
-        return 1;
-    }
-    fail_set(&fail, "BadBase64", "the text is not base64");
-    return bridge_fail(L, &fail);
+    buf_init(bytes, n);
+    if (armor_base64(text, n, bytes, &fail) != 0)
+        return bridge_fail(L, &fail);
+    lua_pushlstring(L, bytes->data == NULL ? "" : bytes->data, bytes->len);
+    buf_fini(bytes);
+    return 1;
 }
 
 static const luaL_Reg functions[] = {
-    {"sha256", l_sha256},     {"md5", l_md5}, {"hmac_sha256", l_hmac_sha256},
-    {"hmac", l_hmac_sha256},  {"hex", l_hex}, {"base64", l_base64},
-    {"unbase64", l_unbase64}, {NULL, NULL},
+    {"sha256", l_sha256}, {"md5", l_md5},       {"hmac_sha256", l_hmac_sha256},
+    {"hex", l_hex},       {"base64", l_base64}, {"unbase64", l_unbase64},
+    {NULL, NULL},
 };
 
 /* luaopen_digest, for the host's preload table and for digest.so. */

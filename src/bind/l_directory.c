@@ -27,6 +27,7 @@
  */
 #include "bind/bridge.h"
 #include "bind/bucket.h"
+#include "bind/class.h"
 #include "bind/modules.h"
 
 #include <stdlib.h>
@@ -481,9 +482,7 @@ static int l_list(lua_State *L)
     prefix = text_option(L, 2, "prefix");
     start_after = text_option(L, 2, "start_after");
     limit = limit_option(L, 2);
-    slot = lua_newuserdatauv(L, sizeof *slot, 0);
-    *slot = NULL;
-    luaL_setmetatable(L, WALK);
+    slot = class_box(L, WALK, sizeof *slot, l_walk_gc);
     *slot = calloc(1, sizeof **slot);
     if (*slot == NULL)
         return luaL_error(L, "out of memory");
@@ -498,6 +497,7 @@ static int l_list(lua_State *L)
 
 /* ---- the module ---- */
 
+/* One of the methods in upvalue 1, or a field. */
 static int l_index(lua_State *L)
 {
     struct directory **slot = luaL_checkudata(L, 1, BUCKET);
@@ -537,31 +537,14 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-    {"__gc", l_close}, {"__close", l_close}, {"__tostring", l_tostring}, {NULL, NULL}};
-
-static void register_types(lua_State *L)
-{
-    if (luaL_newmetatable(L, BUCKET)) {
-        luaL_setfuncs(L, metamethods, 0);
-        lua_pushliteral(L, BUCKET);
-        lua_setfield(L, -2, "__metatable");
-        luaL_newlib(L, methods);
-        lua_pushcclosure(L, l_index, 1);
-        lua_setfield(L, -2, "__index");
-    }
-    if (luaL_newmetatable(L, WALK)) {
-        lua_pushcfunction(L, l_walk_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, WALK);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 2);
-}
+    {"__gc", l_close},          {"__close", l_close}, {"__index", l_index},
+    {"__tostring", l_tostring}, {NULL, NULL},
+};
 
 int luaopen_directory(lua_State *L)
 {
     luaL_checkversion(L);
-    register_types(L);
+    class_define(L, BUCKET, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -14,6 +14,7 @@
  *   host.notify{ready, reloading, stopping = boolean, status = text, extend = seconds}
  *       -> true when a service manager listens, false when none does | nil, message, code
  *   host.make_directory(path) -> true (also when it is there) | nil, message
+ *   host.trim()                         give freed memory back to the system; waits for a worker
  *   host.compiled(md5) -> the binary chunk of the file of the library whose text has this MD5,
  *       nil when there is none; without an argument that of the probe (see compiled.h)
  */
@@ -26,6 +27,9 @@
 #include "paths.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -298,6 +302,34 @@ static int l_uid(lua_State *L)
     return 1;
 }
 
+static void trim_work(struct bridge_op *op, struct crew *crew)
+{
+    (void)op;
+    (void)crew;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+static const struct bridge_type trim_type = {"host.trim", sizeof(struct bridge_op), NULL, trim_work,
+                                             NULL};
+
+static int trim_done(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 0;
+}
+
+static int l_trim(lua_State *L)
+{
+    struct bridge_op *op = bridge_new(L, &trim_type);
+
+    op->heavy = true;
+    return bridge_run(L, op, trim_done);
+}
+
 static int l_compiled(lua_State *L)
 {
     size_t length = 0;
@@ -329,6 +361,7 @@ static const luaL_Reg functions[] = {
     {"uid", l_uid},
     {"make_directory", l_make_directory},
     {"compiled", l_compiled},
+    {"trim", l_trim},
     {NULL, NULL},
 };
 

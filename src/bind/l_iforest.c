@@ -22,6 +22,7 @@
  * the calls give nil, message, "NoMemory".
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/iforest_options.h"
 #include "bind/l_column.h"
 #include "bind/modules.h"
@@ -84,7 +85,7 @@ static void forest_work(struct bridge_op *op, struct crew *crew)
     } else if (f->kind == FIT_SCORE) {
         result.scores = f->scores->cells;
         result.decisions = f->decisions->cells;
-        result.labels = f->labels->cells;
+        result.labels = f->labels->marks;
         failed = iforest_fit_score(&result, f->cells, f->n_columns, f->n_rows, &f->options, crew,
                                    &f->fail);
         f->offset = result.offset;
@@ -98,7 +99,7 @@ static void forest_work(struct bridge_op *op, struct crew *crew)
     if (f->kind == DECISION)
         iforest_decide(f->offset, f->scores->cells, f->n_rows, f->scores->cells, NULL);
     if (f->kind == PREDICT)
-        iforest_decide(f->offset, f->scores->cells, f->n_rows, NULL, f->scores->cells);
+        iforest_decide(f->offset, f->scores->cells, f->n_rows, NULL, f->labels->marks);
 }
 
 static void forest_fini(struct bridge_op *op)
@@ -134,17 +135,18 @@ static void take_columns(lua_State *L, int arg, size_t n, size_t rows, struct fo
     f->n_rows = rows;
     for (size_t c = 0; c < n; c++) {
         lua_geti(L, arg, (lua_Integer)c + 1);
-        f->columns[c] = column_ref(column_check(L, -1));
+        f->columns[c] = column_wide(column_check(L, -1));
+        if (f->columns[c] == NULL)
+            luaL_error(L, "out of memory");
         f->cells[c] = f->columns[c]->cells;
         luaL_argcheck(L, f->columns[c]->n == rows, arg, "columns: they changed while being read");
         lua_pop(L, 1);
     }
 }
 
-static struct column *result_column(lua_State *L, size_t n)
+/* `c`, which was just made for n cells. */
+static struct column *made(lua_State *L, struct column *c, size_t n)
 {
-    struct column *c = column_new(n);
-
     if (c == NULL)
         luaL_error(L, "out of memory for a column of %I cells", (LUAI_UACINT)n);
     return c;
@@ -182,7 +184,7 @@ static int forest_done(lua_State *L, int status, lua_KContext ctx)
         return 1;
     }
     if (f->kind != FIT_SCORE) {
-        push_column(L, &f->scores);
+        push_column(L, f->kind == PREDICT ? &f->labels : &f->scores);
         return 1;
     }
     lua_createtable(L, 0, 4);
@@ -217,18 +219,26 @@ static struct forest_op *begin(lua_State *L, enum kind kind, int arg,
     return f;
 }
 
-static int l_fit(lua_State *L)
+/* Begin to learn from the columns at 1, *rows long, with the options at 2. */
+static struct forest_op *begin_fit(lua_State *L, enum kind kind, size_t *rows)
 {
     struct iforest_options options;
     struct forest_op *f;
     int threads;
-    size_t rows = 0;
-    size_t n = iforest_options_columns(L, 1, &rows);
+    size_t n = iforest_options_columns(L, 1, rows);
 
-    iforest_options_read(L, 2, rows, &options);
+    iforest_options_read(L, 2, *rows, &options);
     threads = iforest_options_threads(L, 2);
-    f = begin(L, FIT, 1, &options, n, rows);
+    f = begin(L, kind, 1, &options, n, *rows);
     f->threads = threads;
+    return f;
+}
+
+static int l_fit(lua_State *L)
+{
+    size_t rows = 0;
+    struct forest_op *f = begin_fit(L, FIT, &rows);
+
     f->forest = calloc(1, sizeof *f->forest);
     if (f->forest == NULL)
         return luaL_error(L, "out of memory");
@@ -238,19 +248,12 @@ static int l_fit(lua_State *L)
 
 static int l_fit_score(lua_State *L)
 {
-    struct iforest_options options;
-    struct forest_op *f;
-    int threads;
     size_t rows = 0;
-    size_t n = iforest_options_columns(L, 1, &rows);
+    struct forest_op *f = begin_fit(L, FIT_SCORE, &rows);
 
-    iforest_options_read(L, 2, rows, &options);
-    threads = iforest_options_threads(L, 2);
-    f = begin(L, FIT_SCORE, 1, &options, n, rows);
-    f->threads = threads;
-    f->scores = result_column(L, rows);
-    f->decisions = result_column(L, rows);
-    f->labels = result_column(L, rows);
+    f->scores = made(L, column_new(rows), rows);
+    f->decisions = made(L, column_new(rows), rows);
+    f->labels = made(L, column_new_marks(rows), rows);
     return bridge_run(L, &f->op, forest_done);
 }
 
@@ -282,7 +285,9 @@ static int score_with(lua_State *L, enum kind kind)
     f->offset = facts.offset;
     f->forest = check_forest(L);
     atomic_fetch_add_explicit(&f->forest->refs, 1, memory_order_relaxed);
-    f->scores = result_column(L, rows);
+    f->scores = made(L, column_new(rows), rows);
+    if (kind == PREDICT)
+        f->labels = made(L, column_new_marks(rows), rows);
     return bridge_run(L, &f->op, forest_done);
 }
 
@@ -314,7 +319,7 @@ static int l_explain(lua_State *L)
     cells = lua_newuserdatauv(L, 2 * n * sizeof *cells, 0);
     for (size_t c = 0; c < n; c++) {
         lua_geti(L, 2, (lua_Integer)c + 1);
-        cells[c] = column_check(L, -1)->cells[row - 1];
+        cells[c] = column_cell(column_check(L, -1), (size_t)row - 1);
         lua_pop(L, 1);
     }
     if (iforest_explain(s->forest, cells, n, cells + n, &fail) != 0)
@@ -434,14 +439,14 @@ static void push_fact(lua_State *L, const struct iforest_facts *facts, const cha
         lua_pushliteral(L, "auto");
 }
 
+/* One of the methods in upvalue 1, or a fact of the forest. */
 static int l_forest_index(lua_State *L)
 {
     struct iforest_facts facts;
     const char *name = luaL_checkstring(L, 2);
 
     iforest_facts(check_forest(L)->forest, &facts);
-    lua_getfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    if (lua_getfield(L, -1, name) == LUA_TNIL)
+    if (lua_getfield(L, lua_upvalueindex(1), name) == LUA_TNIL)
         push_fact(L, &facts, name);
     return 1;
 }
@@ -505,14 +510,7 @@ int luaopen_iforest(lua_State *L)
 {
     luaL_checkversion(L);
     column_register(L);
-    if (luaL_newmetatable(L, FOREST)) {
-        luaL_setfuncs(L, metamethods, 0);
-        lua_pushliteral(L, FOREST);
-        lua_setfield(L, -2, "__metatable");
-        luaL_newlib(L, methods);
-        lua_setfield(L, LUA_REGISTRYINDEX, FOREST ".methods");
-    }
-    lua_pop(L, 1);
+    class_define(L, FOREST, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

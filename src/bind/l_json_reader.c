@@ -9,6 +9,7 @@
  * places counted from 1. restore turns the marks of a decoded value into what they stand for, in
  * place; arrays get the metatable `array`, objects one of their own with their names.
  */
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/json_scan.h"
 
@@ -84,9 +85,7 @@ static int l_scan(lua_State *L)
     enum json_scan_result result;
 
     luaL_argcheck(L, depth >= 0 && depth <= JSON_SCAN_DEPTH, 2, "max_depth");
-    s = lua_newuserdatauv(L, sizeof *s, 0);
-    memset(s, 0, sizeof *s);
-    luaL_setmetatable(L, SCAN);
+    s = class_box(L, SCAN, sizeof *s, l_gc);
     result = json_scan(s, text, len, (int)depth);
     if (result != JSON_SCAN_DONE) {
         int n = refused(L, s, result);
@@ -257,10 +256,6 @@ static const luaL_Reg functions[] = {{"scan", l_scan}, {"restore", l_restore}, {
 
 int luaopen_json_reader(lua_State *L)
 {
-    luaL_newmetatable(L, SCAN);
-    lua_pushcfunction(L, l_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

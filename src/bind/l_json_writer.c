@@ -6,6 +6,7 @@
  * (no metamethod runs). Their metatable may say more: `__json` = "array" or "object", `__keys` = a
  * list of names that come first, in that order. Raises, naming the path, for what JSON cannot hold.
  */
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/buf.h"
 #include "core/json_writer.h"
@@ -393,21 +394,6 @@ static void write_value(lua_State *L, struct writer *w, const struct place *at)
     refuse(L, w, at, lua_tostring(L, -1));
 }
 
-static struct writer *push_writer(lua_State *L)
-{
-    struct writer *w = lua_newuserdatauv(L, sizeof *w, 0);
-
-    memset(w, 0, sizeof *w);
-    if (luaL_newmetatable(L, WRITER)) {
-        lua_pushcfunction(L, l_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, WRITER);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
-    return w;
-}
-
 static int l_encode(lua_State *L)
 {
     static const struct place root = {NULL, NULL, 0, 0, 0};
@@ -422,7 +408,7 @@ static int l_encode(lua_State *L)
     lua_newtable(L);
     lua_pushliteral(L, "__json");
     lua_pushliteral(L, "__keys");
-    w = push_writer(L);
+    w = class_box(L, WRITER, sizeof *w, l_gc);
     w->indent = (int)indent;
     w->nan_as_null = nan_as_null;
     buf_init(&w->out, (size_t)max);

@@ -12,6 +12,7 @@
  * It blocks. ~/.editrc is read. Keys: see editline(7), in emacs' manner.
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "core/fail.h"
 #include "run/interrupt.h"
@@ -307,6 +308,11 @@ static const luaL_Reg methods[] = {
     {"close", l_close}, {NULL, NULL},
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", l_close},
+    {NULL, NULL},
+};
+
 static const luaL_Reg functions[] = {
     {"open", l_open},
     {"width", l_width},
@@ -316,13 +322,7 @@ static const luaL_Reg functions[] = {
 int luaopen_line_edit(lua_State *L)
 {
     luaL_checkversion(L);
-    if (luaL_newmetatable(L, EDITOR)) {
-        lua_pushcfunction(L, l_close);
-        lua_setfield(L, -2, "__gc");
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    class_define(L, EDITOR, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -15,6 +15,7 @@
  * No secret goes into a result, a message or tostring.
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/fields.h"
 #include "bind/modules.h"
 #include "core/s3_call.h"
@@ -277,17 +278,6 @@ static const luaL_Reg methods[] = {{"request", l_request}, {"info", l_info}, {NU
 static const luaL_Reg metamethods[] = {
     {"__gc", l_gc}, {"__close", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
 
-static void push_client_metatable(lua_State *L)
-{
-    if (!luaL_newmetatable(L, CLIENT))
-        return;
-    luaL_setfuncs(L, metamethods, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushliteral(L, CLIENT);
-    lua_setfield(L, -2, "__metatable");
-}
-
 static int checksum_option(lua_State *L)
 {
     int value;
@@ -327,8 +317,7 @@ static int l_client(lua_State *L)
     o.checksum = checksum_option(L);
     slot = lua_newuserdatauv(L, sizeof(struct s3_client *), 0);
     *slot = NULL;
-    push_client_metatable(L);
-    lua_setmetatable(L, -2);
+    luaL_setmetatable(L, CLIENT);
     *slot = s3_client_new(&o, &fail);
     return *slot == NULL ? bridge_fail(L, &fail) : 1;
 }
@@ -389,6 +378,7 @@ static const luaL_Reg functions[] = {{"client", l_client}, {"xml", l_xml}, {NULL
 int luaopen_s3_call(lua_State *L)
 {
     luaL_checkversion(L);
+    class_define(L, CLIENT, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -10,6 +10,7 @@
  *     server.port, server:in_flight(), server:connections()
  *     server:stop()    no new connections; those that are open close with their next answer
  */
+#include "bind/class.h"
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/httpd.h"
@@ -265,15 +266,15 @@ static int l_connections(lua_State *L)
     return 1;
 }
 
+/* The port, or one of the methods in upvalue 1. */
 static int l_index(lua_State *L)
 {
     if (strcmp(luaL_checkstring(L, 2), "port") == 0) {
         lua_pushinteger(L, httpd_port(check_listener(L)->httpd));
         return 1;
     }
-    luaL_getmetafield(L, 1, "methods");
     lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
+    lua_rawget(L, lua_upvalueindex(1));
     return 1;
 }
 
@@ -340,6 +341,12 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", l_gc},
+    {"__index", l_index},
+    {NULL, NULL},
+};
+
 static const luaL_Reg functions[] = {
     {"listen", l_listen},
     {NULL, NULL},
@@ -348,15 +355,7 @@ static const luaL_Reg functions[] = {
 int luaopen_server(lua_State *L)
 {
     luaL_checkversion(L);
-    if (luaL_newmetatable(L, SERVER)) {
-        lua_pushcfunction(L, l_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushcfunction(L, l_index);
-        lua_setfield(L, -2, "__index");
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "methods");
-    }
-    lua_pop(L, 1);
+    class_define(L, SERVER, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -12,6 +12,7 @@
  * slashes are folded and it is encoded once more.
  */
 #include "bind/bridge.h"
+#include "bind/class.h"
 #include "bind/fields.h"
 #include "bind/modules.h"
 #include "core/sigv4.h"
@@ -25,19 +26,6 @@ static int l_result_gc(lua_State *L)
 {
     sigv4_fini(lua_touserdata(L, 1));
     return 0;
-}
-
-static struct sigv4 *push_result(lua_State *L)
-{
-    struct sigv4 *s = lua_newuserdatauv(L, sizeof *s, 0);
-
-    memset(s, 0, sizeof *s);
-    if (luaL_newmetatable(L, RESULT)) {
-        lua_pushcfunction(L, l_result_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    return s;
 }
 
 struct extras {
@@ -147,7 +135,7 @@ static int l_sign(lua_State *L)
     all = lua_newuserdatauv(L, (n + 3) * sizeof *all, 0);
     in.n_headers = complete(&in, &extra, given, n, all);
     in.headers = all;
-    s = push_result(L);
+    s = class_box(L, RESULT, sizeof *s, l_result_gc);
     if (sigv4_sign(&in, s, &fail) != 0)
         return bridge_fail(L, &fail);
     return push_signed(L, &in, s);

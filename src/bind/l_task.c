@@ -13,6 +13,7 @@
  *   task.cancel(id)         -> true when such a task lived: it gets an error from its wait
  *   task.list()             -> {{id, name, waits, age}, ...}
  */
+#include "bind/class.h"
 #include "bind/modules.h"
 #include "bind/task.h"
 
@@ -142,7 +143,7 @@ static void fire(struct signal *s)
 
         waiter_unlink(w);
         w->fired = true;
-        task_wake(&w->op);
+        wait_wake(&w->op);
     }
 }
 
@@ -372,23 +373,15 @@ static const luaL_Reg signal_methods[] = {
     {NULL, NULL},
 };
 
-static void make_type(lua_State *L, const char *name, lua_CFunction gc, const luaL_Reg *methods)
-{
-    if (luaL_newmetatable(L, name)) {
-        lua_pushcfunction(L, gc);
-        lua_setfield(L, -2, "__gc");
-        lua_newtable(L);
-        luaL_setfuncs(L, methods, 0);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
-}
+static const luaL_Reg job_metamethods[] = {{"__gc", l_job_gc}, {NULL, NULL}};
+
+static const luaL_Reg signal_metamethods[] = {{"__gc", l_signal_gc}, {NULL, NULL}};
 
 int luaopen_task(lua_State *L)
 {
     luaL_checkversion(L);
-    make_type(L, SIGNAL, l_signal_gc, signal_methods);
-    make_type(L, JOB, l_job_gc, job_methods);
+    class_define(L, SIGNAL, signal_metamethods, signal_methods);
+    class_define(L, JOB, job_metamethods, job_methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -5,6 +5,7 @@
  *     "blind" (see run/watch.h), name relative to the path
  *     watcher:close()      also when it is collected
  */
+#include "bind/class.h"
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/watch.h"
@@ -82,6 +83,11 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+static const luaL_Reg metamethods[] = {
+    {"__gc", l_close},
+    {NULL, NULL},
+};
+
 static const luaL_Reg functions[] = {
     {"open", l_open},
     {NULL, NULL},
@@ -90,13 +96,7 @@ static const luaL_Reg functions[] = {
 int luaopen_watch(lua_State *L)
 {
     luaL_checkversion(L);
-    if (luaL_newmetatable(L, WATCHER)) {
-        lua_pushcfunction(L, l_close);
-        lua_setfield(L, -2, "__gc");
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    class_define(L, WATCHER, metamethods, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -29,23 +29,13 @@ struct task {
     bool ready;
     bool urgent;
     bool cancelled;
-    int nargs;          /* for the first resume; later ones carry nothing */
-    struct wait *waits; /* NULL while ready or running */
-    int heeds;          /* what can be read from here interrupts it; -1: nothing */
+    int nargs;         /* for the first resume; later ones carry nothing */
+    struct wait *wait; /* NULL while ready or running */
+    int heeds;         /* what can be read from here interrupts it; -1: nothing */
     double born;
     task_end end;
     void *ctx;
     char name[NAME_MAX_LEN];
-};
-
-/* One operation being carried out for a task; outlives the task when a worker still has it. */
-struct wait {
-    struct pool_job job; /* first: a pool_job is its wait */
-    struct tasks *tasks;
-    struct task *task; /* NULL once the task was cancelled */
-    struct bridge_op *op;
-    struct timer *timer;
-    enum bridge_next next;
 };
 
 /* Tasks that can go on, in the order in which they became so. */
@@ -56,10 +46,7 @@ struct line {
 struct tasks {
     struct bridge bridge; /* first: the bridge's callback finds its tasks */
     lua_State *L;
-    struct loop *loop;
-    struct pool *pool;
-    struct pool *disk;
-    struct multi *multi;
+    struct carriers carriers;
     struct timer *pump;
     struct line urgent, ready;
     struct task *all;
@@ -71,8 +58,6 @@ struct tasks {
     bool overran;
     char overran_at[LUA_IDSIZE + 16]; /* "scripts/routes.lua:12: " */
 };
-
-static void wait_begin(struct wait *w, enum bridge_next next);
 
 struct tasks *tasks_of(lua_State *L)
 {
@@ -120,82 +105,12 @@ static void make_ready(struct task *task)
 
 /* ---- waits ---- */
 
-static void wait_free(struct wait *w)
+static void wait_over(void *ctx)
 {
-    timer_free(w->timer);
-    bridge_unref(w->op);
-    free(w);
-}
+    struct task *task = ctx;
 
-/* The operation is done, or its task is gone. */
-static void wait_end(struct wait *w)
-{
-    struct task *task = w->task;
-
-    w->op->host = NULL;
-    if (task != NULL) {
-        task->waits = NULL;
-        make_ready(task);
-    }
-    wait_free(w);
-}
-
-/* A part of the operation is done: what next? Quick work is done here. */
-static void wait_step(struct wait *w)
-{
-    enum bridge_next next;
-
-    if (w->task == NULL) {
-        wait_end(w);
-        return;
-    }
-    next = bridge_next(w->op);
-    while (next == BRIDGE_WORK && !w->op->heavy) {
-        w->op->type->work(w->op, NULL);
-        next = bridge_next(w->op);
-    }
-    if (next == BRIDGE_DONE)
-        wait_end(w);
-    else
-        wait_begin(w, next);
-}
-
-static void job_work(struct pool_job *job, struct crew *crew)
-{
-    struct bridge_op *op = ((struct wait *)job)->op;
-
-    op->type->work(op, crew);
-}
-
-static void job_done(struct pool_job *job)
-{
-    wait_step((struct wait *)job);
-}
-
-static void exchange_done(struct exchange *x, void *ctx)
-{
-    (void)x;
-    wait_step(ctx);
-}
-
-static void timer_done(void *ctx)
-{
-    wait_step(ctx);
-}
-
-static void wait_begin(struct wait *w, enum bridge_next next)
-{
-    w->next = next;
-    if (next == BRIDGE_WORK) {
-        pool_submit(w->op->disk ? w->tasks->disk : w->tasks->pool, &w->job);
-    } else if (next == BRIDGE_EXCHANGE) {
-        if (multi_start(w->tasks->multi, w->op->exchange, exchange_done, w) != 0) {
-            exchange_finish(w->op->exchange, CURLE_OUT_OF_MEMORY);
-            timer_soon(w->timer);
-        }
-    } else if (next == BRIDGE_SLEEP || w->op->delay > 0) {
-        timer_start(w->timer, w->op->delay);
-    }
+    task->wait = NULL;
+    make_ready(task);
 }
 
 /* bridge->start: the running task begins to wait. */
@@ -204,9 +119,8 @@ static int start_wait(lua_State *L, struct bridge_op *op, enum bridge_next next,
 {
     struct tasks *tasks = tasks_of(L);
     struct task *task = tasks->current;
-    struct wait *w;
 
-    if (task == NULL || task->waits != NULL) {
+    if (task == NULL || task->wait != NULL) {
         *message = "only a task can wait (use task.spawn)";
         return -1;
     }
@@ -214,59 +128,20 @@ static int start_wait(lua_State *L, struct bridge_op *op, enum bridge_next next,
         *message = "the task was cancelled";
         return -1;
     }
-    w = calloc(1, sizeof *w);
-    if (w != NULL)
-        w->timer = timer_new(tasks->loop, timer_done, w);
-    if (w == NULL || w->timer == NULL) {
-        free(w);
+    task->wait = wait_start(&tasks->carriers, op, next, wait_over, task);
+    if (task->wait == NULL) {
         *message = "out of memory";
         return -1;
     }
-    w->job.work = job_work;
-    w->job.done = job_done;
-    w->tasks = tasks;
-    w->task = task;
-    w->op = op;
-    bridge_ref(op);
-    op->host = w;
-    task->waits = w;
-    wait_begin(w, next);
     return 0;
-}
-
-void task_wake(struct bridge_op *op)
-{
-    struct wait *w = op->host;
-
-    if (w == NULL || w->next != BRIDGE_PARK)
-        return;
-    w->next = BRIDGE_DONE;
-    timer_soon(w->timer);
-}
-
-/* Detach a wait from its task. What a worker has is left to it; the rest ends here. */
-static void wait_cancel(struct wait *w)
-{
-    w->op->cancelled = true;
-    if (w->next == BRIDGE_WORK) {
-        struct task *task = w->task;
-
-        w->task = NULL;
-        task->waits = NULL;
-        make_ready(task);
-        return;
-    }
-    if (w->next == BRIDGE_EXCHANGE)
-        multi_cancel(w->tasks->multi, w->op->exchange);
-    wait_end(w);
 }
 
 void task_cancel(struct tasks *tasks, struct task *task)
 {
     (void)tasks;
     task->cancelled = true;
-    if (task->waits != NULL)
-        wait_cancel(task->waits);
+    if (task->wait != NULL)
+        wait_cancel(task->wait);
 }
 
 /* ---- running ---- */
@@ -384,7 +259,7 @@ static void task_over(struct task *task, bool failed)
 /* Did the coroutine yield because of a wait (and not by a stray coroutine.yield)? */
 static bool is_wait(struct task *task, int n)
 {
-    return task->waits != NULL && n >= 1 &&
+    return task->wait != NULL && n >= 1 &&
            lua_touserdata(task->co, -n) == (const void *)&bridge_sentinel;
 }
 
@@ -516,8 +391,7 @@ int task_start(struct tasks *tasks, int (*push)(lua_State *L, void *arg), void *
 
 /* ---- the rest ---- */
 
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
-                        struct multi *multi)
+struct tasks *tasks_new(lua_State *L, const struct carriers *carriers)
 {
     struct tasks *tasks = calloc(1, sizeof *tasks);
 
@@ -526,14 +400,11 @@ struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, stru
     tasks->bridge.abi = BRIDGE_ABI;
     tasks->bridge.start = start_wait;
     tasks->L = L;
-    tasks->loop = loop;
-    tasks->pool = pool;
-    tasks->disk = disk;
-    tasks->multi = multi;
+    tasks->carriers = *carriers;
     line_init(&tasks->urgent);
     line_init(&tasks->ready);
     tasks->slice = 0.2;
-    tasks->pump = timer_new(loop, pump, tasks);
+    tasks->pump = timer_new(carriers->loop, pump, tasks);
     if (tasks->pump == NULL) {
         free(tasks);
         return NULL;
@@ -555,8 +426,8 @@ void tasks_free(struct tasks *tasks)
         return;
     /* First all waits: ending one puts its task on the ready list, which links tasks. */
     for (task = tasks->all; task != NULL; task = task->next)
-        if (task->waits != NULL)
-            wait_cancel(task->waits);
+        if (task->wait != NULL)
+            wait_cancel(task->wait);
     for (task = tasks->all; task != NULL; task = next) {
         next = task->next;
         if (task->end != NULL)
@@ -604,5 +475,5 @@ void tasks_each(struct tasks *tasks,
     double now = loop_now();
 
     for (const struct task *t = tasks->all; t != NULL; t = t->next)
-        fn(ctx, t->id, t->name, t->waits != NULL ? t->waits->op->type->name : "", now - t->born);
+        fn(ctx, t->id, t->name, t->wait != NULL ? wait_name(t->wait) : "", now - t->born);
 }

@@ -11,21 +11,16 @@
 #ifndef BIND_TASK_H
 #define BIND_TASK_H
 
-#include "bind/bridge.h"
-#include "run/loop.h"
-#include "run/multi.h"
-#include "run/pool.h"
+#include "bind/wait.h"
 
 #include <lua.h>
 
 struct task;
 struct tasks;
 
-/* The scheduler of a lua_State; `pool` computes, `disk` waits for the disk. Puts the bridge into
- * its registry. Must be made before any coroutine, which inherit its hook. NULL when memory is
- * short. */
-struct tasks *tasks_new(lua_State *L, struct loop *loop, struct pool *pool, struct pool *disk,
-                        struct multi *multi);
+/* The scheduler of a lua_State. Puts the bridge into its registry. Must be made before any
+ * coroutine, which inherit its hook. NULL when memory is short. */
+struct tasks *tasks_new(lua_State *L, const struct carriers *carriers);
 
 /* Cancels and forgets what still runs. After lua_close, so that boxes are still valid before it. */
 void tasks_free(struct tasks *tasks);
@@ -33,7 +28,7 @@ void tasks_free(struct tasks *tasks);
 /* How long a task may compute without waiting, in seconds. */
 void tasks_slice(struct tasks *tasks, double seconds);
 
-/* How many tasks live, and how many of them wait. */
+/* How many tasks live. */
 size_t tasks_count(const struct tasks *tasks);
 
 /* Called when a task has ended, or is forgotten by tasks_free: failed is NULL, or the error's text
@@ -65,10 +60,6 @@ void task_cancel(struct tasks *tasks, struct task *task);
 /* From now on the task, which runs, is interrupted while it computes as soon as something can be read
  * from `fd` (or its other end is gone); -1: no more. */
 void task_heed(struct task *task, int fd);
-
-/* Wake an operation whose step said BRIDGE_PARK. Calling it twice, or when it does not wait (any
- * more), does nothing. */
-void task_wake(struct bridge_op *op);
 
 /* Visit living tasks: fn(ctx, id, name, what it waits for or "", seconds it lives). */
 void tasks_each(struct tasks *tasks,

@@ -82,9 +82,3 @@ int buf_addf(struct buf *b, const char *format, ...)
     b->len += (size_t)n;
     return 0;
 }
-
-void buf_drain(struct buf *b, size_t n)
-{
-    memmove(b->data, b->data + n, b->len - n);
-    b->len -= n;
-}

@@ -31,9 +31,6 @@ int buf_adds(struct buf *b, const char *text);
 int buf_addc(struct buf *b, char c);
 __attribute__((format(printf, 2, 3))) int buf_addf(struct buf *b, const char *format, ...);
 
-/* Drop the first `n` bytes (n <= len). */
-void buf_drain(struct buf *b, size_t n);
-
 /* Would `n` more bytes pass the limit? */
 int buf_full(const struct buf *b, size_t n);
 

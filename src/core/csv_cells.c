@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL_ROOM = 16, INTEGER_ROOM = 24, FLAG_ROOM = 8 };
+enum { SMALL_ROOM = 16, FLAG_ROOM = 8, BLOCK = 512 };
 
 static struct csv_cells *new_cells(enum csv_format format, size_t n, size_t room)
 {
@@ -46,41 +46,64 @@ void csv_cells_unref(struct csv_cells *c)
     free(c);
 }
 
-static int fill_flags(struct csv_cells *c, const double *cells)
+static size_t least(size_t a, size_t b)
 {
+    return a < b ? a : b;
+}
+
+static int fill_flags(struct csv_cells *c, const struct column *column)
+{
+    double room[BLOCK];
+
     c->flags = malloc(c->n + 1);
     if (c->flags == NULL)
         return -1;
-    for (size_t i = 0; i < c->n; i++)
-        c->flags[i] = isnan(cells[i]) ? CSV_NO_FLAG : fabs(cells[i]) > 0;
+    for (size_t from = 0; from < c->n; from += BLOCK) {
+        size_t n = least(c->n - from, BLOCK);
+        const double *cells = column_block(column, from, n, room);
+
+        for (size_t i = 0; i < n; i++)
+            c->flags[from + i] = isnan(cells[i]) ? CSV_NO_FLAG : fabs(cells[i]) > 0;
+    }
     return 0;
 }
 
-/* A number as a whole one of 31 bits, when it is one. */
-static bool as_small(double x, bool fixed4, int32_t *small)
-{
-    double scaled = fixed4 ? rint(x * 10000) : x;
+/* Adding and taking away this rounds a double below 2^51 to a whole one, half to even, as rint
+ * does, and needs no call. */
+static const double whole = 0x1.8p52;
 
-    if (isnan(scaled)) {
-        *small = CSV_NO_SMALL;
-        return true;
+/* The cells as whole numbers of 31 bits (fixed4: as ten thousandths). Do all fit? */
+static bool as_small(const double *cells, size_t n, bool fixed4, int32_t *small)
+{
+    double factor = fixed4 ? 10000 : 1;
+    bool fit = true;
+
+    for (size_t i = 0; i < n; i++) {
+        double scaled = cells[i] * factor;
+        double rounded = (scaled + whole) - whole;
+        bool fits = fabs(rounded) < INT32_MAX;
+        int32_t v = (int32_t)(fits ? rounded : 0);
+
+        fit = fit && (fits || isnan(scaled));
+        v = fixed4 && v == 0 && signbit(scaled) ? CSV_MINUS_ZERO : v;
+        small[i] = isnan(scaled) ? CSV_NO_SMALL : v;
     }
-    if (!(fabs(scaled) < INT32_MAX))
-        return false;
-    *small = (int32_t)scaled;
-    if (fixed4 && *small == 0 && signbit(scaled))
-        *small = CSV_MINUS_ZERO;
-    return true;
+    return fit;
 }
 
 /* 1: done, 0: some cell does not fit, -1: no memory. */
-static int fill_small(struct csv_cells *c, const double *cells)
+static int fill_small(struct csv_cells *c, const struct column *column)
 {
+    double room[BLOCK];
+
     c->small = malloc((c->n + 1) * sizeof *c->small);
     if (c->small == NULL)
         return -1;
-    for (size_t i = 0; i < c->n; i++) {
-        if (!as_small(cells[i], c->format == CSV_FIXED4, &c->small[i])) {
+    for (size_t from = 0; from < c->n; from += BLOCK) {
+        size_t n = least(c->n - from, BLOCK);
+        const double *cells = column_block(column, from, n, room);
+
+        if (!as_small(cells, n, c->format == CSV_FIXED4, c->small + from)) {
             free(c->small);
             c->small = NULL;
             return 0;
@@ -93,7 +116,7 @@ static int check_whole(const struct column *column, struct fail *fail)
 {
     char text[NUMBER_MAX];
 
-    for (size_t i = 0; i < column->n; i++) {
+    for (size_t i = 0; column->marks == NULL && i < column->n; i++) {
         double x = column->cells[i];
 
         if (!isnan(x) && (x != rint(x) || !(fabs(x) < 0x1p63)))
@@ -109,17 +132,17 @@ static int fill(struct csv_cells *c, struct column *column)
     int status = 0;
 
     if (c->format == CSV_BOOLEANS)
-        return fill_flags(c, column->cells);
+        return fill_flags(c, column);
     if (c->format != CSV_SHORTEST)
-        status = fill_small(c, column->cells);
+        status = fill_small(c, column);
     if (status < 0)
         return -1;
     if (status > 0) {
         c->room = SMALL_ROOM;
         return 0;
     }
-    c->column = column_ref(column);
-    return 0;
+    c->column = column_wide(column);
+    return c->column == NULL ? -1 : 0;
 }
 
 struct csv_cells *csv_cells_numbers(struct column *column, enum csv_format format,

@@ -1,7 +1,6 @@
 /* digest: see digest.h. */
 #include "core/digest.h"
 
-#include <limits.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <string.h>
@@ -135,51 +134,4 @@ size_t digest_base64(const void *data, size_t n, char *out)
     }
     *out = '\0';
     return (size_t)(out - start);
-}
-
-static int value_of(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Four characters, of which the last `pad` are '='; -1 when they are not base64. */
-static int group(const char *text, int pad, uint8_t *out)
-{
-    uint32_t v = 0;
-
-    for (int i = 0; i < 4; i++) {
-        int digit = i >= 4 - pad ? 0 : value_of(text[i]);
-
-        if (digit < 0)
-            return -1;
-        v = v << 6 | (uint32_t)digit;
-    }
-    if ((pad == 1 && (v & 0xff) != 0) || (pad == 2 && (v & 0xffff) != 0))
-        return -1;
-    out[0] = (uint8_t)(v >> 16);
-    if (pad < 2)
-        out[1] = (uint8_t)(v >> 8);
-    if (pad < 1)
-        out[2] = (uint8_t)v;
-    return 0;
-}
-
-long digest_unbase64(const char *text, size_t n, uint8_t *out)
-{
-    size_t pad = 0;
-
-    if (n % 4 != 0 || n > LONG_MAX)
-        return -1;
-    while (pad < 2 && n > pad && text[n - 1 - pad] == '=')
-        pad++;
-    for (size_t i = 0; i < n; i += 4)
-        if (group(text + i, i + 4 == n ? (int)pad : 0, out + i / 4 * 3) != 0)
-            return -1;
-    return (long)(n / 4 * 3 - pad);
 }

@@ -28,12 +28,8 @@ int digest_sha256_hex(const void *data, size_t n, char out[DIGEST_SHA256_HEX]);
 int digest_md5_hex(const void *data, size_t n, char out[DIGEST_MD5_HEX]);
 
 /* Base64 with padding (RFC 4648). `out` holds DIGEST_BASE64(n) bytes, the ending NUL included;
- * returns the length without it. */
+ * returns the length without it. Undone by armor_base64. */
 #define DIGEST_BASE64(n) (((n) + 2) / 3 * 4 + 1)
 size_t digest_base64(const void *data, size_t n, char *out);
-
-/* Undo it, strictly: the standard alphabet, full padding, no white space, no stray bits. `out`
- * holds n / 4 * 3 bytes. Returns the length, or -1 when the text is not base64. */
-long digest_unbase64(const char *text, size_t n, uint8_t *out);
 
 #endif

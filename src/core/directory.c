@@ -28,7 +28,8 @@ __attribute__((weak)) void directory_step(const char *name)
 
 /* ---- unfinished files ---- */
 
-static void remove_files(int folder)
+/* Call fn for each name in a folder that does not begin with a dot. */
+static void each_name(int folder, void (*fn)(int folder, const char *name))
 {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd == -1 ? NULL : fdopendir(fd);
@@ -41,8 +42,13 @@ static void remove_files(int folder)
     }
     while ((e = readdir(dir)) != NULL)
         if (e->d_name[0] != '.')
-            unlinkat(fd, e->d_name, 0);
+            fn(fd, e->d_name);
     closedir(dir);
+}
+
+static void remove_file(int folder, const char *name)
+{
+    unlinkat(folder, name, 0);
 }
 
 /* Remove a session's folder unless a living process holds it. */
@@ -53,27 +59,10 @@ static void remove_dead(int tmp, const char *session)
     if (fd == -1)
         return;
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        remove_files(fd);
+        each_name(fd, remove_file);
         unlinkat(tmp, session, AT_REMOVEDIR);
     }
     close(fd);
-}
-
-static void clean(int tmp)
-{
-    int fd = openat(tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd == -1 ? NULL : fdopendir(fd);
-    const struct dirent *e;
-
-    if (dir == NULL) {
-        if (fd != -1)
-            close(fd);
-        return;
-    }
-    while ((e = readdir(dir)) != NULL)
-        if (e->d_name[0] != '.')
-            remove_dead(fd, e->d_name);
-    closedir(dir);
 }
 
 /* ---- the area ---- */
@@ -127,7 +116,7 @@ static int open_folders(struct area *area, int root)
     tmp = path_make_folder(area->own, TMP_FOLDER);
     if (tmp == -1)
         return -1;
-    clean(tmp);
+    each_name(tmp, remove_dead);
     bad = open_session(area, tmp);
     close(tmp);
     return bad;

@@ -14,7 +14,8 @@ static int refuse(struct http_refusal *why, int status, const char *reason)
     return -1;
 }
 
-bool http_token_char(unsigned char c)
+/* Is this byte allowed in a method or a header's name (RFC 9110, 5.6.2)? */
+static bool token_char(unsigned char c)
 {
     if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
         return true;
@@ -58,7 +59,7 @@ static int scan_method(struct http_scan *scan, unsigned char c, struct http_refu
     }
     if (c == '\r' && scan->at == scan->line)
         return 0;
-    if (!http_token_char(c) || scan->at - scan->start >= METHOD_MAX)
+    if (!token_char(c) || scan->at - scan->start >= METHOD_MAX)
         return refuse(why, 400, "Malformed request line");
     return 0;
 }
@@ -152,7 +153,7 @@ static int check_line(const char *data, size_t at, size_t len, struct http_head 
     found.method_at = at;
     found.method_len = (size_t)(first - line);
     for (size_t i = 0; i < found.method_len; i++) {
-        if (!http_token_char((unsigned char)line[i]))
+        if (!token_char((unsigned char)line[i]))
             return refuse(why, 400, "Malformed request line");
     }
     found.target_at = at + (size_t)(first + 1 - line);
@@ -247,7 +248,7 @@ static int cut_header(const char *line, size_t len, size_t *name, size_t *value,
 {
     size_t at = 0, end = len;
 
-    while (at < len && http_token_char((unsigned char)line[at]))
+    while (at < len && token_char((unsigned char)line[at]))
         at++;
     if (at == 0 || at == len || line[at] != ':')
         return -1;
@@ -359,21 +360,12 @@ void http_head_split(char *data, const struct http_head *head, const char **meth
     }
 }
 
-const char *http_header_find(const struct http_header *headers, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcasecmp(headers[i].name, name) == 0)
-            return headers[i].value;
-    }
-    return NULL;
-}
-
 bool http_header_sound(const char *name, const char *value)
 {
     if (*name == '\0')
         return false;
     for (; *name != '\0'; name++) {
-        if (!http_token_char((unsigned char)*name))
+        if (!token_char((unsigned char)*name))
             return false;
     }
     for (; *value != '\0'; value++) {

@@ -73,16 +73,10 @@ void http_head_line(const char *data, size_t len, const struct http_scan *scan,
 void http_head_split(char *data, const struct http_head *head, const char **method,
                      const char **target, struct http_header *headers);
 
-/* The value of a header (name without case), or NULL. */
-const char *http_header_find(const struct http_header *headers, size_t n, const char *name);
-
 /* May this name and value be sent as a header? (a token; no control characters but the tab) */
 bool http_header_sound(const char *name, const char *value);
 
 /* The phrase of a status: "OK", "Not Found", ...; "Unknown" for one without a name. */
 const char *http_phrase(int status);
-
-/* Is this byte allowed in a method or a header's name (RFC 9110, 5.6.2)? */
-bool http_token_char(unsigned char c);
 
 #endif

@@ -149,7 +149,7 @@ int iforest_score(const struct iforest *forest, const double *const *columns, si
 }
 
 void iforest_decide(double offset, const double *scores, size_t n_rows, double *decisions,
-                    double *labels)
+                    signed char *labels)
 {
     for (size_t r = 0; r < n_rows; r++) {
         double decision = scores[r] - offset;

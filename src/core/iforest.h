@@ -69,17 +69,17 @@ void iforest_free(struct iforest *forest);
 int iforest_score(const struct iforest *forest, const double *const *columns, size_t n_columns,
                   size_t n_rows, double *scores, struct crew *crew, struct fail *fail);
 
-/* From scores: decisions[r] = scores[r] - offset, labels[r] = -1.0 where that is below 0, else 1.0.
- * Either output may be NULL or the scores themselves. */
+/* From scores: decisions[r] = scores[r] - offset, labels[r] = -1 where that is below 0, else 1.
+ * Either output may be NULL; decisions may be the scores themselves. */
 void iforest_decide(double offset, const double *scores, size_t n_rows, double *decisions,
-                    double *labels);
+                    signed char *labels);
 
 /* What fit_score fills; the arrays are the caller's, n_rows long; decisions and labels may be
  * NULL. */
 struct iforest_result {
     double *scores;
     double *decisions;
-    double *labels;
+    signed char *labels; /* -1 or 1 */
     double offset;
 };
 
@@ -120,9 +120,6 @@ struct iforest_facts {
     enum iforest_path path; /* the one that scores */
 };
 void iforest_facts(const struct iforest *forest, struct iforest_facts *facts);
-
-/* The median a column's missing cells take; NaN where the column took no part. */
-double iforest_median(const struct iforest *forest, size_t column);
 
 /* One node; a tree's nodes are numbered in the order they were grown, left before right. */
 struct iforest_node {

@@ -2,8 +2,6 @@
 #include "core/iforest_draws.h"
 #include "core/iforest_parts.h"
 
-#include <math.h>
-
 void iforest_facts(const struct iforest *forest, struct iforest_facts *facts)
 {
     *facts = (struct iforest_facts){.n_estimators = forest->options.n_estimators,
@@ -17,11 +15,6 @@ void iforest_facts(const struct iforest *forest, struct iforest_facts *facts)
                                     .offset = forest->offset,
                                     .random_state = forest->options.random_state,
                                     .path = forest->path};
-}
-
-double iforest_median(const struct iforest *forest, size_t column)
-{
-    return column < forest->input.n_columns ? forest->input.medians[column] : NAN;
 }
 
 int iforest_tree(const struct iforest *forest, size_t t, struct iforest_tree *tree)

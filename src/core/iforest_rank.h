@@ -81,6 +81,10 @@ typedef void iforest_keys(const struct rank_feature *f, unsigned bits, const dou
 iforest_keys iforest_rank_keys;
 iforest_keys iforest_rank_keys_avx512;
 
+/* The counts of features for which a walk has an instance of its loop; the next larger one serves. */
+#define RANK_WIDTHS(EACH)                                                                          \
+    EACH(1) EACH(2) EACH(4) EACH(8) EACH(12) EACH(16) EACH(20) EACH(24) EACH(32) EACH(64)
+
 /* Add to sums[0..n-1] what each tree of the group gives, in the trees' order, for rows with these
  * keys[feature * RANK_BLOCK + r]; n <= RANK_BLOCK. Keys and sums up to the next multiple of 64 may
  * be read and written. */

@@ -180,7 +180,6 @@ INLINE void walk(const struct rank_group *g, size_t n, double *sums, struct plan
     }
 }
 
-/* One instance of the loop for each of a few counts of features. */
 typedef void walk_planes(const struct rank_group *g, size_t n, double *sums, struct planes *p);
 
 #define WALK(features)                                                                             \
@@ -189,24 +188,16 @@ typedef void walk_planes(const struct rank_group *g, size_t n, double *sums, str
     {                                                                                              \
         walk(g, n, sums, p, features);                                                             \
     }
-WALK(1)
-WALK(2)
-WALK(4)
-WALK(8)
-WALK(12)
-WALK(16)
-WALK(20)
-WALK(24)
-WALK(32)
-WALK(64)
+RANK_WIDTHS(WALK)
+
+#define ENTRY(features) {features, walk_##features},
 
 void iforest_walk_avx2(const struct rank_group *g, const uint16_t *keys, size_t n, double *sums)
 {
     static const struct {
         size_t features;
         walk_planes *walk;
-    } walks[] = {{1, walk_1},   {2, walk_2},   {4, walk_4},   {8, walk_8},   {12, walk_12},
-                 {16, walk_16}, {20, walk_20}, {24, walk_24}, {32, walk_32}, {64, walk_64}};
+    } walks[] = {RANK_WIDTHS(ENTRY)};
     struct planes p;
     int i = 0;
 

@@ -325,31 +325,22 @@ AVX512 void iforest_rank_keys_avx512(const struct rank_feature *f, unsigned bits
     iforest_rank_keys(f, bits, cells + r, n - r, keys + r);
 }
 
-/* One instance of the loop for each of a few counts of features. */
 #define WALK(features)                                                                             \
     static AVX512 void walk_##features(const struct rank_group *g, const uint16_t *keys, size_t n, \
                                        double *sums)                                               \
     {                                                                                              \
         walk(g, keys, n, sums, features);                                                          \
     }
-WALK(1)
-WALK(2)
-WALK(4)
-WALK(8)
-WALK(12)
-WALK(16)
-WALK(20)
-WALK(24)
-WALK(32)
-WALK(64)
+RANK_WIDTHS(WALK)
+
+#define ENTRY(features) {features, walk_##features},
 
 void iforest_walk_avx512(const struct rank_group *g, const uint16_t *keys, size_t n, double *sums)
 {
     static const struct {
         size_t features;
         iforest_walk *walk;
-    } walks[] = {{1, walk_1},   {2, walk_2},   {4, walk_4},   {8, walk_8},   {12, walk_12},
-                 {16, walk_16}, {20, walk_20}, {24, walk_24}, {32, walk_32}, {64, walk_64}};
+    } walks[] = {RANK_WIDTHS(ENTRY)};
     int i = 0;
 
     while (walks[i].features < g->n_features)

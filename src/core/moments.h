@@ -18,6 +18,12 @@ struct moments {
  * whose keep[i] is not 0 (and not NaN) count. */
 void moments_add(struct moments *m, const double *cells, size_t n, const double *keep);
 
+/* The same for some columns side by side: a value waits for the one before it in its column, so
+ * several columns take hardly longer than one. `keep` is NULL, or holds NULL for columns all of
+ * whose cells count. */
+void moments_add_all(struct moments *m, const double *const *cells, size_t n_columns, size_t n,
+                     const double *const *keep);
+
 /* sqrt(M2 / count); 0.0 while count < 2 (the population's deviation, as the baseline uses it). */
 double moments_std(const struct moments *m);
 

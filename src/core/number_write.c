@@ -31,12 +31,38 @@ static int floor_log2_pow10(int e)
     return (e * 1741647) >> 19;
 }
 
-/* The upper 64 of the 192 bits of g * c, with the lowest bit set when any lower one is. */
-static uint64_t times_odd(struct power g, uint64_t c)
+/* A number of 192 bits. */
+struct wide {
+    uint128 high;
+    uint64_t low;
+};
+
+static struct wide times(struct power g, uint64_t c)
 {
     uint128 low = (uint128)g.low * c;
-    uint128 high = (uint128)g.high * c + (uint64_t)(low >> 64);
 
+    return (struct wide){(uint128)g.high * c + (uint64_t)(low >> 64), (uint64_t)low};
+}
+
+/* g * 2^n, 0 < n < 64. */
+static struct wide shifted(struct power g, int n)
+{
+    return (struct wide){(uint128)g.high << n | g.low >> (64 - n), g.low << n};
+}
+
+static uint128 high_of_sum(struct wide a, struct wide b)
+{
+    return a.high + b.high + (a.low + b.low < a.low);
+}
+
+static uint128 high_of_difference(struct wide a, struct wide b)
+{
+    return a.high - b.high - (a.low < b.low);
+}
+
+/* The upper 64 of 192 bits, with the lowest bit set when any lower one is. */
+static uint64_t odd_when_cut(uint128 high)
+{
     return (uint64_t)(high >> 64) | ((uint64_t)high > 1);
 }
 
@@ -58,9 +84,12 @@ __attribute__((always_inline)) static inline struct decimal schubfach(uint64_t c
     int k = lower_closer ? floor_log10_pow2_low(q) : floor_log10_pow2(q);
     int h = q + floor_log2_pow10(-k) + 1;
     struct power g = power_above(-k);
-    uint64_t lower = times_odd(g, (4 * c - 2 + lower_closer) << h) + odd;
-    uint64_t value = times_odd(g, (4 * c) << h);
-    uint64_t upper = times_odd(g, (4 * c + 2) << h) - odd;
+    /* The ends of the interval are half the distance of two doubles away: 2 where c is 4 * c. */
+    struct wide exact = times(g, (4 * c) << h);
+    uint64_t lower =
+        odd_when_cut(high_of_difference(exact, shifted(g, h + 1 - lower_closer))) + odd;
+    uint64_t value = odd_when_cut(exact.high);
+    uint64_t upper = odd_when_cut(high_of_sum(exact, shifted(g, h + 1))) - odd;
     uint64_t s = value / 4;
     uint64_t tens = s / 10;
     /* Is there one number with a digit less in the interval, one with all digits, or two? */

@@ -82,7 +82,9 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-void order_pair(const double *values, size_t n, size_t k, double *kth, double *next)
+/* The k-th smallest value (from 0) and the one after it; k < the count of values that are not NaN.
+ * `*next` is `*kth` when k is the last. */
+static void pair(const double *values, size_t n, size_t k, double *kth, double *next)
 {
     struct range r = whole(values, n);
     uint64_t few[FEW];
@@ -120,7 +122,7 @@ double order_median(const double *values, size_t n)
         count += values[i] == values[i];
     if (count == 0)
         return NAN;
-    order_pair(values, n, (count - 1) / 2, &a, &b);
+    pair(values, n, (count - 1) / 2, &a, &b);
     return count % 2 == 1 ? a : (a + b) / 2;
 }
 
@@ -132,10 +134,10 @@ double order_percentile(const double *values, size_t n, double q)
     double b;
 
     if (at >= (double)(n - 1)) {
-        order_pair(values, n, n - 1, &a, &b);
+        pair(values, n, n - 1, &a, &b);
         return a;
     }
-    order_pair(values, n, (size_t)at, &a, &b);
+    pair(values, n, (size_t)at, &a, &b);
     gap = at - floor(at);
     return gap < 0.5 ? a + (b - a) * gap : b - (b - a) * (1 - gap);
 }

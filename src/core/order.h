@@ -8,10 +8,6 @@
 
 #include <stddef.h>
 
-/* The k-th smallest value (from 0) and the one after it; k < the count of values that are not NaN.
- * `*next` is `*kth` when k is the last. */
-void order_pair(const double *values, size_t n, size_t k, double *kth, double *next);
-
 /* The median of the values that are not NaN, as pandas computes it: the middle value or
  * (a + b) / 2 of the two middle ones. NaN when there is no value. */
 double order_median(const double *values, size_t n);

@@ -47,7 +47,7 @@ struct httpd_request {
     const char *method; /* as sent; "" when a refused request did not show it */
     const char *target; /* path and query as sent; "" when a refused request did not show it */
     int minor;          /* HTTP/1.minor */
-    const struct http_header *headers; /* in the order they were sent; see http_header_find */
+    const struct http_header *headers; /* in the order they were sent */
     size_t n_headers;
     const char *body; /* a NUL byte follows its body_len bytes */
     size_t body_len;

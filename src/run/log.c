@@ -137,14 +137,25 @@ static void add_json(struct buf *b, enum log_level level, const char *message,
     buf_addc(b, '}');
 }
 
+/* Would the value, as it is, look like more than one field? What has lines of its own stays readable:
+ * no field follows on its lines. */
+static bool wants_quotes(const char *value)
+{
+    return *value == '\0' || (strpbrk(value, " =\"") != NULL && strchr(value, '\n') == NULL);
+}
+
 static void add_text(struct buf *b, enum log_level level, const char *message,
                      const struct log_field *fields, size_t n)
 {
     buf_addf(b, "%s:%*s", names[level], (int)(9 - strlen(names[level])), "");
     add_escaped(b, message, false);
     for (size_t i = 0; i < n; i++) {
-        buf_addf(b, " %s=", fields[i].name);
-        add_escaped(b, fields[i].value, false);
+        bool quotes = wants_quotes(fields[i].value);
+
+        buf_addf(b, quotes ? " %s=\"" : " %s=", fields[i].name);
+        add_escaped(b, fields[i].value, quotes);
+        if (quotes)
+            buf_addc(b, '"');
     }
 }
 

@@ -1,7 +1,7 @@
 /* log: one line per event, as text in uvicorn's form or as JSON.
  *
- * Text: `INFO:     message key=value ...`; JSON: {"time", "level", "message", fields...}. Control
- * bytes are escaped, so that nothing a client sends can forge a line. It belongs
+ * Text: `INFO:     message key=value key="with spaces" ...`; JSON: {"time", "level", "message",
+ * fields...}. Control bytes are escaped, so that nothing a client sends can forge a line. It belongs
  * to the loop's thread.
  */
 #ifndef RUN_LOG_H

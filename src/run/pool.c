@@ -38,7 +38,7 @@ struct pool {
     size_t pending; /* the loop's thread only */
     bool ending;
     int eventfd;
-    int n_threads;
+    int n_threads; /* grows to the most jobs and parts that there were to do at once */
     pthread_t threads[MAX_THREADS];
 };
 
@@ -66,6 +66,8 @@ static struct pool_job *list_take(struct list *list)
         list->last = &list->first;
     return job;
 }
+
+static void *worker(void *arg);
 
 static void take_parts(struct share *s)
 {
@@ -104,6 +106,16 @@ static void unlink_share(struct pool *pool, struct share *s)
     *p = s->next;
 }
 
+/* See that `wanted` threads are there, or as many as may be and can be had. Called with the lock
+ * held. */
+static void start_threads(struct pool *pool, size_t wanted)
+{
+    while (!pool->ending && pool->n_threads < pool->crew.width &&
+           (size_t)pool->n_threads < wanted &&
+           pthread_create(&pool->threads[pool->n_threads], NULL, worker, pool) == 0)
+        pool->n_threads++;
+}
+
 /* crew->each: the caller works too, and waits only for parts that somebody has begun. */
 static void pool_each(struct crew *crew, size_t n, void (*fn)(void *ctx, size_t i), void *ctx)
 {
@@ -113,6 +125,7 @@ static void pool_each(struct crew *crew, size_t n, void (*fn)(void *ctx, size_t 
     pthread_mutex_lock(&pool->lock);
     s.next = pool->shares;
     pool->shares = &s;
+    start_threads(pool, n);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     take_parts(&s);
@@ -149,7 +162,8 @@ static void run_job(struct pool *pool, struct pool_job *job)
 static void step_back(void)
 {
 #ifdef __linux__
-    setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + WORKER_NICE);
+    setpriority(PRIO_PROCESS, (id_t)gettid(),
+                getpriority(PRIO_PROCESS, (id_t)getpid()) + WORKER_NICE);
 #endif
 }
 
@@ -194,14 +208,6 @@ static void deliver(evutil_socket_t fd, short what, void *arg)
         pool->pending--;
         job->done(job);
     }
-}
-
-/* As many as can be had. */
-static void start_threads(struct pool *pool)
-{
-    while (pool->n_threads < pool->crew.width &&
-           pthread_create(&pool->threads[pool->n_threads], NULL, worker, pool) == 0)
-        pool->n_threads++;
 }
 
 void pool_width(struct pool *pool, int threads)
@@ -260,10 +266,8 @@ void pool_free(struct pool *pool)
 
 void pool_submit(struct pool *pool, struct pool_job *job)
 {
-    pool->pending++;
-    if (pool->n_threads == 0)
-        start_threads(pool);
     pthread_mutex_lock(&pool->lock);
+    start_threads(pool, ++pool->pending);
     if (pool->n_threads == 0) {
         run_job(pool, job);
     } else {

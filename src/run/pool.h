@@ -19,8 +19,8 @@ struct pool_job {
     struct pool_job *next;                                 /* the pool's own */
 };
 
-/* A pool of as many workers as there are processors. None is started before the first job. NULL
- * and `fail` when the kernel gives no eventfd. */
+/* A pool of as many workers as there are processors. One is started when there is more to do than
+ * the started ones can begin. NULL and `fail` when the kernel gives no eventfd. */
 struct pool *pool_new(struct loop *loop, struct fail *fail);
 
 /* Have `threads` workers instead; only before the first job. */
@@ -33,7 +33,7 @@ void pool_free(struct pool *pool);
  * be started the job runs here, at once. */
 void pool_submit(struct pool *pool, struct pool_job *job);
 
-/* How many workers there are, and how many jobs are submitted but not done. */
+/* How many workers there may be, and how many jobs are submitted but not done. */
 int pool_threads(const struct pool *pool);
 size_t pool_pending(const struct pool *pool);
 

@@ -1,4 +1,4 @@
-/* watch: tells what changes in a tree of directories (inotify), and a timer that waits for quiet.
+/* watch: tells what changes in a tree of directories (inotify).
  *
  * Directories are watched, not files, so that a file replaced by a rename is not lost. Directories
  * that appear are watched as well, and what they already hold is told. Links to directories are not
@@ -38,13 +38,5 @@ void watch_free(struct watch *watch);
 
 /* How many directories are watched. */
 size_t watch_directories(const struct watch *watch);
-
-/* A settle timer: `quiet` is called once when no touch came for quiet_ms, and not later than
- * limit_ms after the first touch. */
-struct settle;
-struct settle *settle_new(struct event_base *base, int quiet_ms, int limit_ms,
-                          void (*quiet)(void *ctx), void *ctx);
-void settle_touch(struct settle *settle);
-void settle_free(struct settle *settle);
 
 #endif
