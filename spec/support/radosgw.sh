@@ -116,7 +116,13 @@ rgw enable quota threads = false
 rgw dns name = localhost
 END
 
+# An OSD that speaks before it knows the monitors' map is told "wrong fsid" and ends: once more then.
 osd_is_up() {
+    # shellcheck disable=SC2086
+    kill -0 "$(cat "$dir/osd.pid")" 2>/dev/null || {
+        ceph-osd $conf -f -i 0 --osd-data "$dir/osd" >>"$dir/osd.out" 2>&1 </dev/null &
+        echo $! >"$dir/osd.pid"
+    }
     # shellcheck disable=SC2086
     timeout 5 ceph $conf osd stat | grep -q '1 up'
 }
@@ -136,7 +142,7 @@ osd_is_up() {
     ceph-osd $conf --mkfs -i 0 --osd-uuid "$uuid" --osd-data "$dir/osd" >>"$dir/setup.out" 2>&1
     ceph-osd $conf -f -i 0 --osd-data "$dir/osd" >"$dir/osd.out" 2>&1 </dev/null &
     echo $! >"$dir/osd.pid"
-    await osd osd_is_up
+    await mon osd_is_up
     start_gateway
     radosgw-admin $conf -n client.rgw.a user create --uid=tester --display-name=tester \
         --access-key="$AWS_ACCESS_KEY_ID" --secret-key="$AWS_SECRET_ACCESS_KEY" >>"$dir/setup.out" 2>&1
