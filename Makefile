@@ -22,7 +22,7 @@ endif
 
 # ---- what is compiled how -----------------------------------------------------------------------
 
-PACKAGES := lua5.4 libevent libevent_pthreads libcurl libcrypto expat libedit
+PACKAGES := lua5.4 libevent libevent_pthreads libevent_openssl libssl libcurl libcrypto expat libedit
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
         -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2
 OPT ?= $(if $(SAN),-O1,-O2)
@@ -72,9 +72,10 @@ NEEDS_bench := run test
 NEEDS_produce := run
 NEEDS_deb := run deb
 NEEDS_package-check := run deb
+NEEDS_systemd-check := run deb
 GROUPS := $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
-.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install deb package-check clean help \
+.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install deb package-check systemd-check clean help \
         spec-programs bootstrap fresh FORCE
 all: so $(PROGRAM) ## build build/anomalyd and the Lua modules in build/lua/ (the default)
 	@:
@@ -202,6 +203,9 @@ deb: ## build a Debian package in build/deb (with dpkg-deb; lintian and a try-ou
 package-check: ## install, upgrade and remove the package in an empty Debian 12 (as root)
 	$(Q)scripts/check/package.sh
 
+systemd-check: ## boot an empty Debian under systemd-nspawn and prove the unit there (as root)
+	$(Q)scripts/check/systemd.sh
+
 bench: all ## time the parts (the forest beside scikit-learn, where it is), and a burst of files
 	$(Q)for script in $(filter-out %/burst.lua,$(wildcard scripts/bench/*.lua)); do \
 	    $(LUA_HERE) $$script quick || exit 1; done
@@ -318,7 +322,7 @@ clean: ## remove build/, but for the sample bucket in it
 	$(Q)find $(BUILD) -mindepth 1 -maxdepth 1 -not -name bucket -exec rm -rf {} + 2>/dev/null || :
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' \
 	    $(firstword $(MAKEFILE_LIST))
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

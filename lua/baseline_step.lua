@@ -260,8 +260,12 @@ end
 
 --- What to do about a conflict: nothing, when another host wrote the object. A server that refuses
 -- although nobody did has no conditional writes, and would refuse for ever.
+-- @param current what the refused write was to replace, or nil when it was not even read
 -- @return what is wrong, or nil
-local function refusal(refused, etag)
+local function refusal(refused, current, code)
+  -- The last one is said of a write that is still going on: nothing can be seen of it yet.
+  if not current or code == "ConditionalRequestConflict" then return nil end
+  local etag = current.etag or "none"
   if refused.etag == etag then
     refused.times = refused.times + 1
   else
@@ -281,7 +285,7 @@ local function persist(state, group, context)
     if ok then break end
     local trouble = message
     if CONFLICT[code] then
-      trouble = refusal(refused, state.cached and state.cached.etag or "none")
+      trouble = refusal(refused, state.cached, code)
       context.metrics.count("anomalyd_baseline_conflicts_total", { kind = code })
     end
     state.cached = nil

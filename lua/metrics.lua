@@ -56,6 +56,10 @@ local DECLARED = {
   { "anomalyd_loop_lag_seconds", "gauge", "How late the event loop's last timer was." },
   { "anomalyd_credentials_expiry_seconds", "gauge",
     "Seconds until the AWS credentials expire; negative when they have." },
+  { "anomalyd_tls_certificate_expiry_seconds", "gauge",
+    "Seconds until the certificate of the HTTPS port expires; negative when it has." },
+  { "anomalyd_tls_handshake_failures_total", "counter",
+    "TLS handshakes that were not finished, by reason.", labels = { "reason" } },
 }
 
 local NO_LABELS = {}

@@ -36,7 +36,7 @@ local limits = {
   ["max-head"] = { kind = "integer", minimum = 1024, maximum = 1048576, default = 16384,
     help = "largest head of a request, in bytes" },
   ["head-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 10,
-    help = "seconds for a request's head to arrive" },
+    help = "seconds for a request's head to arrive, and for a TLS handshake" },
   ["body-timeout"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 60,
     help = "seconds for a request's body to arrive" },
   ["keep-alive"] = { kind = "number", minimum = 0.1, maximum = DAY, default = 5,
@@ -64,6 +64,9 @@ local commands = {
       port = { kind = "integer", minimum = 0, maximum = 65535, default = 8000,
         help = "port to listen on; 0 picks a free one and prints it" },
       reload = { kind = "flag", help = "load changed scripts while running" },
+      ["tls-cert"] = { kind = "path", help = "serve HTTPS with this certificate and its chain "
+        .. "(PEM); loaded anew when it changes" },
+      ["tls-key"] = { kind = "path", help = "private key of --tls-cert (PEM)" },
       ["insecure-sns"] = { kind = "flag",
         help = "take unsigned SNS messages: for local use and tests only" },
     }),

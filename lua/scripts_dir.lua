@@ -17,13 +17,20 @@ local function exists(path)
   return file ~= nil
 end
 
+--- The path without its "..": root is a real path, so what they lead to is what they look like.
+local function plain(path)
+  local n
+  repeat path, n = path:gsub("/[^/]+/%.%./", "/", 1) until n == 0
+  return path
+end
+
 --- The scripts' directory: as given, or beside lua/ in a source tree, or in the etc/ that belongs
 -- to the prefix it is installed under (/usr/local/etc; for /usr it is /etc).
 -- @return path; or nil, message
 function scripts_dir.find(given)
   local places = given and { given } or { host.root .. "/scripts",
-    host.root .. "/../../etc/anomalyd/scripts", host.root .. "/../../../etc/anomalyd/scripts",
-    "/etc/anomalyd/scripts" }
+    plain(host.root .. "/../../etc/anomalyd/scripts"),
+    plain(host.root .. "/../../../etc/anomalyd/scripts"), "/etc/anomalyd/scripts" }
   for _, place in ipairs(places) do
     if exists(place .. "/" .. ENTRY .. ".lua") then return place end
   end

@@ -130,11 +130,14 @@ end
 -- ---- starting ----
 
 local function listen(options, fail)
+  local wrong = (options.tls_cert or options.tls_key) and require("tls").incomplete(options)
+  if wrong then return fail(2, wrong) end
   local server, message = require("server").listen({
     host = options.host, port = options.port, max_body = options.max_body,
     max_head = options.max_head, head_seconds = options.head_timeout,
     body_seconds = options.body_timeout, idle_seconds = options.keep_alive,
-    max_connections = options.max_connections,
+    max_connections = options.max_connections, tls_cert = options.tls_cert,
+    tls_key = options.tls_key,
     handler = function(request) return shared.context.handle(request) end,
   })
   if not server then return fail(1, message) end
@@ -168,8 +171,9 @@ end
 
 local function say_running(options, handle)
   local shown = options.host:find(":", 1, true) and "[" .. options.host .. "]" or options.host
-  host.log("info", ("anomalyd %s on http://%s:%d (bucket %s, generation %d, pid %d)"):format(
-    host.version, shown, shared.server.port, handle.name, shared.generation, host.pid()))
+  host.log("info", ("anomalyd %s on %s://%s:%d (bucket %s, generation %d, pid %d)"):format(
+    host.version, options.tls_cert and "https" or "http", shown, shared.server.port, handle.name,
+    shared.generation, host.pid()))
   if options.insecure_sns then
     host.log("warning",
       "--insecure-sns: unsigned SNS messages are believed; never on a public port")
@@ -197,7 +201,9 @@ function serve.run(options, fail)
   if not shared.server then return end
   shared.reload = function(cause) return loader:now(cause) end
   host.on_signal(function(signal)
-    if signal == "SIGHUP" then loader:now(signal) else stop(signal) end
+    if signal ~= "SIGHUP" then return stop(signal) end
+    if options.tls_cert then require("tls").reload(shared, signal) end
+    loader:now(signal)
   end)
   if not open_console(options, loader, fail) then return end
   if options.reload then loader:watch() end
@@ -206,6 +212,7 @@ function serve.run(options, fail)
   task.spawn(keep_reconciled, options)
   task.spawn(measure_lag)
   task.spawn(supervisor.keep_telling, shared)
+  if options.tls_cert then task.spawn(require("tls").keep_fresh, shared) end
 end
 
 return serve

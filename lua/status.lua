@@ -77,6 +77,20 @@ local function set_store_figures(shared)
   end
 end
 
+--- The figures that the HTTPS port keeps itself.
+local function set_tls_figures(shared)
+  local pair = shared.server and shared.server:tls()
+  if not pair then return end
+  context.metrics.set("anomalyd_tls_certificate_expiry_seconds", nil,
+    pair.not_after - host.time())
+  local seen = shared.tls_failures_seen or {}
+  for reason, count in pairs(pair.failures) do
+    context.metrics.count("anomalyd_tls_handshake_failures_total", { reason = reason },
+      count - (seen[reason] or 0))
+  end
+  shared.tls_failures_seen = pair.failures
+end
+
 --- The text of GET /metrics: gauges are read at this moment.
 function status.metrics()
   local shared, stats, set = context.shared, host.stats(), context.metrics.set
@@ -87,6 +101,7 @@ function status.metrics()
   set("anomalyd_lua_memory_bytes", nil, stats.lua_memory)
   set("anomalyd_loop_lag_seconds", nil, shared.loop_lag or 0)
   set_store_figures(shared)
+  set_tls_figures(shared)
   for _, name in ipairs({ "count", "mean", "std" }) do
     context.metrics.clear("anomalyd_baseline_" .. name)
   end

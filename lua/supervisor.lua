@@ -42,6 +42,7 @@ function supervisor.line(shared)
   if shared.reload_error then
     line = line .. "; the last reload failed: " .. first_line(shared.reload_error)
   end
+  if shared.tls_error then line = line .. "; " .. first_line(shared.tls_error) end
   return line
 end
 

@@ -58,7 +58,7 @@ LUA
 apt-get -q update >/dev/null
 apt-get -q -y install --no-install-recommends /root/first.deb >/tmp/apt 2>&1 || { cat /tmp/apt; exit 1; }
 getent passwd anomalyd | grep -q ':/var/lib/anomalyd:/usr/sbin/nologin$' || fail "no user"
-anomalyd check | grep -q '^/usr/share/anomalyd/.*etc/anomalyd/scripts: ' || fail "check: $(anomalyd check)"
+anomalyd check | grep -q '^/etc/anomalyd/scripts: ' || fail "check: $(anomalyd check)"
 install -d -o anomalyd -g anomalyd /var/lib/anomalyd
 serve
 get /health | grep -q '^200 ' || fail "no health"

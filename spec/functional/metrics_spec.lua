@@ -189,33 +189,59 @@ describe("the metrics", function()
 end)
 
 describe("a request's id", function()
-  it("is on every line of the batch that it caused, and in its summary and its failure", function()
-    local s = daemon.start({ args = "--insecure-sns --log-format json --log-level debug" })
-    local cleanup <close> = setmetatable({}, { -- luacheck: ignore
-      __close = function() s:remove() end })
-    for _, name in ipairs({ "good", "bad" }) do
-      -- A link into place is nothing the watcher takes for a finished file: the message is first.
-      local path = s.bucket .. "/raw/" .. name .. ".csv"
-      daemon.write(s.dir .. "/" .. name, name == "good" and batch(30, "21.1") or "\0")
-      assert(os.execute(("ln %s/%s %s"):format(s.dir, name, path)))
-      local status, _, _, headers = s:post("/notify", notification("raw/" .. name .. ".csv"),
-        { ["x-amz-sns-message-type"] = "Notification", ["x-request-id"] = "id-of-" .. name })
-      assert.equal(200, status)
-      assert.equal("id-of-" .. name, headers["x-request-id"])
+  local s
+
+  --- Put a file and tell of it with an id, so that the message is the batch's cause.
+  -- @return the id, where it was: now and then the watcher of the directory is first
+  local function tell(name, text)
+    local id = "id-of-" .. name
+    daemon.write(s.dir .. "/" .. name, text)
+    assert(os.execute(("ln %s/%s %s/raw/%s.csv"):format(s.dir, name, s.bucket, name)))
+    local status, _, _, headers = s:post("/notify", notification("raw/" .. name .. ".csv"),
+      { ["x-amz-sns-message-type"] = "Notification", ["x-request-id"] = id })
+    assert.equal(200, status)
+    assert.equal(id, headers["x-request-id"])
+    local _, answer = s:get("/batches?limit=100")
+    for _, item in ipairs(answer.batches) do
+      if item.key == "raw/" .. name .. ".csv" and item.request_id == id then return id end
     end
-    s:summary("good")
-    s:wait_for(function() return s:object("failed/bad.csv_error.json") end, "the failure")
-    assert.equal(0, s:stop())
+  end
+
+  --- Put files of this text under new names until a message was first. @return the name, the id
+  local function caused(prefix, text)
+    for try = 1, 50 do
+      local name = prefix .. try
+      local id = tell(name, text)
+      if id then return name, id end
+    end
+    error("no batch has the id of the message that told of it")
+  end
+
+  --- The log's records about this batch all have the id. @return how many there are
+  local function lines_of(name, id)
     local lines = 0
     for line in s:log():gmatch("[^\n]+") do
       local record = assert(json.decode(line), line)
-      local name = type(record.key) == "string" and record.key:match("raw/(%a+)%.csv")
-      if name then
+      if record.key == "raw/" .. name .. ".csv" then
         lines = lines + 1
-        assert.equal("id-of-" .. name, record.request_id, line)
+        assert.equal(id, record.request_id, line)
       end
     end
-    assert.is_true(lines >= 2)
-    assert.equal("id-of-bad", json.decode(s:object("failed/bad.csv_error.json")).request_id)
+    return lines
+  end
+
+  it("is on every line of the batch that it caused, and in its summary and its failure", function()
+    s = daemon.start({ args = "--insecure-sns --log-format json --log-level debug" })
+    local cleanup <close> = setmetatable({}, { -- luacheck: ignore
+      __close = function() s:remove() end })
+    local good, good_id = caused("good", batch(30, "21.1"))
+    local bad, bad_id = caused("bad", "\0")
+    assert.equal(good_id, s:summary(good).request_id)
+    local failure = "failed/" .. bad .. ".csv_error.json"
+    s:wait_for(function() return s:object(failure) end, "the failure")
+    assert.equal(0, s:stop())
+    assert.is_true(lines_of(good, good_id) >= 1)
+    assert.is_true(lines_of(bad, bad_id) >= 1)
+    assert.equal(bad_id, json.decode(s:object(failure)).request_id)
   end)
 end)

@@ -33,6 +33,17 @@ describe("anomalyd subscribe", function()
       .. "SignedHeaders=content%-type;host;x%-amz%-date;x%-amz%-security%-token, Signature=%x+$"))
   end)
 
+  it("takes an https endpoint", function()
+    local server <close> = scripted.start({ DONE })
+    local endpoint = "https://anomalyd.example.org:8000/notify"
+    local code, out = subscribe(server, "--topic " .. TOPIC .. " --endpoint " .. endpoint)
+    assert.equal(0, code)
+    assert.equal(TOPIC .. ":1c2d&3\n", out)
+    local form = url.parse_query(server:requests()[1].body)
+    assert.equal("https", form.Protocol)
+    assert.equal(endpoint, form.Endpoint)
+  end)
+
   it("signs what it sends", function()
     local sigv4 = require("sigv4")
     local server <close> = scripted.start({ DONE })

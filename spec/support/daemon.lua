@@ -95,8 +95,8 @@ local function launch(self)
   self.port = self:wait_for(function()
     if not self:alive() then error("the service ended at once:\n" .. self:log(), 3) end
     local port
-    for found in self:log():gmatch("on http://%S-:(%d+) %(") do port = found end
-    self.starts = select(2, self:log():gsub("on http://%S-:%d+ %(", ""))
+    for found in self:log():gmatch("on https?://%S-:(%d+) %(") do port = found end
+    self.starts = select(2, self:log():gsub("on https?://%S-:%d+ %(", ""))
     return self.starts > self.started and tonumber(port)
   end, "the line that names the port")
   self.started = self.starts
@@ -104,14 +104,15 @@ end
 
 --- Start a service.
 -- @param options {args =, env =, bucket = its argument, or one of buckets.lua (default: a fresh
---   directory)}
+--   directory), ca = (a file of certificates: it speaks HTTPS)}
 function daemon.start(options)
   options = options or {}
   local dir = daemon.directory()
   local given = options.bucket or dir .. "/bucket"
   local objects = type(given) == "table" and given or buckets.directory(given)
   local self = setmetatable({ dir = dir, log_path = dir .. "/log", args = options.args or "",
-    env = options.env or "", bucket = objects.argument, objects = objects, started = 0 }, daemon)
+    env = options.env or "", ca = options.ca, bucket = objects.argument, objects = objects,
+    started = 0 }, daemon)
   launch(self)
   return self
 end
@@ -125,7 +126,8 @@ end
 
 function daemon:request(method, path, body, headers)
   local answer, message = http.request({ method = method, headers = headers, body = body,
-    url = ("http://127.0.0.1:%d%s"):format(self.port, path), timeout = 20 })
+    url = ("%s://127.0.0.1:%d%s"):format(self.ca and "https" or "http", self.port, path),
+    ca_file = self.ca, timeout = 20 })
   if not answer then error(("%s %s: %s\n%s"):format(method, path, message, self:log()), 2) end
   local value = json.decode(answer.body)
   return answer.status, value, answer.body, answer.headers

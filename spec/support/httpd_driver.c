@@ -1,6 +1,6 @@
 /* httpd_driver: a server on src/run/httpd that a spec starts, speaks to and stops.
  *
- *   httpd_driver [name=value ...]     the options of httpd, by name
+ *   httpd_driver [name=value ...]     the options of httpd, by name; tls_cert and tls_key are paths
  *
  * Prints "port N" once it listens, then one line for each answer (the access hook). Routes: /echo
  * tells what was received, /body returns the body, /delay/MS answers later, /size/N answers N bytes,
@@ -10,6 +10,7 @@
 #include "run/httpd.h"
 
 #include "core/buf.h"
+#include "run/tls.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 static struct event_base *base;
 static struct httpd *server;
 static struct httpd_request *abandoned;
+static const char *tls_cert, *tls_key;
 
 static void text(struct httpd_request *r, int status, const char *body)
 {
@@ -139,6 +141,10 @@ static void set(struct httpd_options *o, char *argument)
     number = strtoul(value, NULL, 10);
     if (strcmp(argument, "host") == 0)
         o->host = value;
+    else if (strcmp(argument, "tls_cert") == 0)
+        tls_cert = value;
+    else if (strcmp(argument, "tls_key") == 0)
+        tls_key = value;
     else if (strcmp(argument, "port") == 0)
         o->port = (int)number;
     else if (strcmp(argument, "max_body") == 0)
@@ -173,10 +179,13 @@ int main(int argc, char **argv)
         set(&options, argv[i]);
     }
     base = event_base_new();
+    if (tls_cert != NULL)
+        options.tls = tls_new(tls_cert, tls_key, &fail);
     server = httpd_new(base, &options, handle, NULL, &fail);
     if (server == NULL) {
         printf("%s: %s\n", fail.code, fail.message);
         event_base_free(base);
+        tls_free(options.tls);
         return 1;
     }
     if (!quiet)
@@ -186,6 +195,7 @@ int main(int argc, char **argv)
     httpd_free(server);
     if (abandoned != NULL)
         httpd_reply(abandoned, 200, NULL, 0, "x", 1);
+    tls_free(options.tls);
     event_base_free(base);
     libevent_global_shutdown();
     return 0;

@@ -1,7 +1,8 @@
 /* l_server: the Lua module `server` of the host: HTTP requests become tasks.
  *
  *   server.listen{host, port, max_body, max_head, head_seconds, body_seconds, idle_seconds,
- *                 max_connections, handler} -> server | nil, message, code
+ *                 max_connections, tls_cert, tls_key, handler} -> server | nil, message, code
+ *     tls_cert, tls_key   paths of PEM files: HTTPS with them (run/tls.h)
  *     handler(request) -> status, headers, body      runs as a task, may wait; an error in it is
  *                                                    answered with 500 and logged
  *       request  {method, target, version, headers = {lower-case name = value}, body,
@@ -9,12 +10,17 @@
  *       headers  {name = text or list of texts}
  *     server.port, server:in_flight(), server:connections()
  *     server:stop()    no new connections; those that are open close with their next answer
+ *     server:tls()     -> {not_before, not_after (seconds since 1970), key_exposed, changed (the
+ *                      files, since they were read), stamp (of the files), failures = {reason =
+ *                      count}}; nil without TLS
+ *     server:reload_tls() -> true | nil, message, code    then the pair before stays in force
  */
 #include "bind/class.h"
 #include "bind/host.h"
 #include "bind/modules.h"
 #include "run/httpd.h"
 #include "run/log.h"
+#include "run/tls.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -28,6 +34,7 @@ enum { MOST_BYTES = 1 << 30, MOST_CONNECTIONS = 1000000, MOST_SECONDS = 86400 };
 /* In the userdata: never moves. */
 struct listener {
     struct httpd *httpd;
+    struct tls *tls; /* NULL: plain HTTP */
     struct tasks *tasks;
     int handler; /* registry reference */
 };
@@ -266,6 +273,45 @@ static int l_connections(lua_State *L)
     return 1;
 }
 
+static int l_tls(lua_State *L)
+{
+    static const char *const names[TLS_FAILURES] = {"closed", "plain_http", "protocol", "timeout"};
+    const struct tls *tls = check_listener(L)->tls;
+
+    if (tls == NULL)
+        return 0;
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, tls_pair(tls)->not_before);
+    lua_setfield(L, -2, "not_before");
+    lua_pushinteger(L, tls_pair(tls)->not_after);
+    lua_setfield(L, -2, "not_after");
+    lua_pushboolean(L, tls_pair(tls)->key_exposed);
+    lua_setfield(L, -2, "key_exposed");
+    lua_pushboolean(L, tls_changed(tls));
+    lua_setfield(L, -2, "changed");
+    lua_pushinteger(L, (lua_Integer)tls_stamp(tls));
+    lua_setfield(L, -2, "stamp");
+    lua_createtable(L, 0, TLS_FAILURES);
+    for (int i = 0; i < TLS_FAILURES; i++) {
+        lua_pushinteger(L, (lua_Integer)tls_failures(tls, i));
+        lua_setfield(L, -2, names[i]);
+    }
+    lua_setfield(L, -2, "failures");
+    return 1;
+}
+
+static int l_reload_tls(lua_State *L)
+{
+    struct listener *s = check_listener(L);
+    struct fail fail;
+
+    luaL_argcheck(L, s->tls != NULL, 1, "a server without TLS");
+    if (tls_reload(s->tls, &fail) != 0)
+        return bridge_fail(L, &fail);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 /* The port, or one of the methods in upvalue 1. */
 static int l_index(lua_State *L)
 {
@@ -284,6 +330,8 @@ static int l_gc(lua_State *L)
 
     httpd_free(s->httpd);
     s->httpd = NULL;
+    tls_free(s->tls);
+    s->tls = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, s->handler);
     s->handler = LUA_NOREF;
     return 0;
@@ -302,8 +350,22 @@ static double number_field(lua_State *L, const char *name, double most)
     return value;
 }
 
+/* A text of the table at 1, which keeps it, or NULL. */
+static const char *text_field(lua_State *L, const char *name)
+{
+    const char *text;
+
+    lua_getfield(L, 1, name);
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+        luaL_argerror(L, 1, lua_pushfstring(L, "%s must be a text", name));
+    text = lua_tostring(L, -1);
+    lua_pop(L, 1);
+    return text;
+}
+
 static int l_listen(lua_State *L)
 {
+    const char *cert, *key;
     struct httpd_options options;
     struct listener *s;
     struct fail fail;
@@ -317,9 +379,10 @@ static int l_listen(lua_State *L)
     options.head_seconds = number_field(L, "head_seconds", MOST_SECONDS);
     options.body_seconds = number_field(L, "body_seconds", MOST_SECONDS);
     options.idle_seconds = number_field(L, "idle_seconds", MOST_SECONDS);
-    lua_getfield(L, 1, "host");
-    luaL_argcheck(L, lua_isnil(L, -1) || lua_type(L, -1) == LUA_TSTRING, 1, "host must be a text");
-    options.host = lua_tostring(L, -1);
+    options.host = text_field(L, "host");
+    cert = text_field(L, "tls_cert");
+    key = text_field(L, "tls_key");
+    luaL_argcheck(L, (cert == NULL) == (key == NULL), 1, "tls_cert and tls_key go together");
     luaL_argcheck(L, lua_getfield(L, 1, "handler") == LUA_TFUNCTION, 1, "handler is no function");
     s = lua_newuserdatauv(L, sizeof *s, 0);
     memset(s, 0, sizeof *s);
@@ -328,6 +391,11 @@ static int l_listen(lua_State *L)
     s->tasks = tasks_of(L);
     lua_pushvalue(L, -2);
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (cert != NULL) {
+        s->tls = options.tls = tls_new(cert, key, &fail);
+        if (s->tls == NULL)
+            return bridge_fail(L, &fail);
+    }
     s->httpd = httpd_new(loop_base(host_of(L)->loop), &options, on_request, s, &fail);
     if (s->httpd == NULL)
         return bridge_fail(L, &fail);
@@ -335,10 +403,8 @@ static int l_listen(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"stop", l_stop},
-    {"in_flight", l_in_flight},
-    {"connections", l_connections},
-    {NULL, NULL},
+    {"stop", l_stop}, {"in_flight", l_in_flight},   {"connections", l_connections},
+    {"tls", l_tls},   {"reload_tls", l_reload_tls}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {

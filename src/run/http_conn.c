@@ -12,10 +12,13 @@
 #include <time.h>
 
 #define NO_SLOT SIZE_MAX
+#define NOT_LOOKED INT64_MIN
 
 /* A connection may wait so long, in seconds, before it has to make room for another. Without this
- * a rush of clients would push each other out before a single request was read. */
+ * a rush of clients would push each other out before a single request was read. A TLS handshake
+ * takes one round trip, or two. */
 #define GRACE 0.05
+#define TLS_GRACE 0.25
 
 enum {
     READ_MAX = 16384,     /* what a bufferevent reads at once */
@@ -97,6 +100,8 @@ static void on_closed(struct evhttp_connection *evcon, void *arg)
 
     (void)evcon;
     conn->evcon = NULL;
+    if (conn->pool->tls != NULL)
+        tls_end(conn->pool->tls, conn->bev, conn->dropped, conn->peer);
     if (conn->state == CONN_HANDLING && conn->request != NULL)
         conn->pool->lost(conn, conn->pool->owner);
     conn->request = NULL;
@@ -152,6 +157,7 @@ static void drop(struct http_conn *conn)
 {
     if (attach(conn) == 0 && conn->evcon != NULL) {
         conn->linger = false;
+        conn->dropped = true;
         evhttp_connection_free(conn->evcon);
     } else {
         conn_free(conn);
@@ -181,14 +187,38 @@ static void present(struct http_conn *conn)
     leave_list(conn);
     set_busy(conn, true);
     conn->state = CONN_HANDLING;
-    /* a bufferevent keeps the end of its input frozen, except while it reads */
+    conn->ready = false;
+    /* a socket's bufferevent keeps the end of its input frozen, except while it reads */
     evbuffer_unfreeze(input, 0);
     evbuffer_cb_clear_flags(input, conn->hook, EVBUFFER_CB_ENABLED);
     failed = evbuffer_add_printf(input, "POST /%zu HTTP/1.1\r\n\r\n", conn->slot) < 0;
     evbuffer_cb_set_flags(input, conn->hook, EVBUFFER_CB_ENABLED);
-    evbuffer_freeze(input, 0);
+    if (conn->pool->tls == NULL)
+        evbuffer_freeze(input, 0);
     if (failed)
         doom(conn);
+}
+
+/* Present it from the loop. */
+static void hand_over(struct http_conn *conn)
+{
+    present(conn);
+    if (!conn->doomed)
+        bufferevent_trigger(conn->bev, EV_READ, 0);
+}
+
+/* A whole request or a refusal has come. With TLS the rest of a record may still be on its way into
+ * evhttp's input, where it would get mixed with our line: there it waits until that is over. */
+static void complete(struct http_conn *conn)
+{
+    if (conn->pool->tls == NULL) {
+        present(conn);
+        return;
+    }
+    leave_list(conn);
+    set_busy(conn, true);
+    conn->ready = true;
+    soon(conn);
 }
 
 /* evhttp keeps writing disabled while it reads, and its write callback would take these bytes for
@@ -201,6 +231,12 @@ static void send_continue(struct http_conn *conn)
     void *arg;
 
     conn->intake.want_continue = false;
+    if (conn->pool->tls != NULL) {
+        /* with TLS that callback comes late, perhaps only when the answer's have been set */
+        if (tls_say(conn->bev, text, sizeof text - 1) != 0)
+            doom(conn);
+        return;
+    }
     bufferevent_getcb(conn->bev, &read, NULL, &event, &arg);
     bufferevent_setcb(conn->bev, read, NULL, event, arg);
     bufferevent_write(conn->bev, text, sizeof text - 1);
@@ -218,13 +254,13 @@ static void step(struct http_conn *conn)
         conn->in_body = true;
         set_busy(conn, true);
         if (conn->overload)
-            present(conn);
+            complete(conn);
         else if (conn->intake.want_continue)
             send_continue(conn);
         break;
     case INTAKE_DONE:
     case INTAKE_REFUSED:
-        present(conn);
+        complete(conn);
         break;
     }
 }
@@ -249,33 +285,37 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     }
     evbuffer_remove(input, room, n);
     http_intake_added(&conn->intake, n);
-    if (conn->state != CONN_READING)
+    if (conn->state != CONN_READING || conn->ready)
         return;
     if (!began)
         arm(conn, conn->pool->head_seconds);
     step(conn);
 }
 
-static size_t unsent(struct http_conn *conn)
+/* Bytes that the client has taken, counted from anywhere. With TLS what lies in the output says
+ * little: a whole answer stays there until its last byte is encrypted. */
+static int64_t taken(struct http_conn *conn)
 {
     int queued = 0;
 
     if (ioctl(bufferevent_getfd(conn->bev), SIOCOUTQ, &queued) != 0)
         queued = 0;
-    return evbuffer_get_length(bufferevent_get_output(conn->bev)) + (size_t)queued;
+    if (conn->pool->tls != NULL)
+        return (int64_t)tls_written(conn->bev) - queued;
+    return -(int64_t)evbuffer_get_length(bufferevent_get_output(conn->bev)) - queued;
 }
 
 /* Has the client taken enough of the answer since the last look? */
 static void check_writing(struct http_conn *conn)
 {
-    size_t left = unsent(conn);
+    int64_t now_taken = taken(conn);
 
-    if (conn->unsent != SIZE_MAX &&
-        left + (size_t)(conn->pool->write_seconds * (double)SLOWEST_CLIENT) > conn->unsent) {
+    if (conn->taken != NOT_LOOKED &&
+        now_taken - conn->taken < (int64_t)(conn->pool->write_seconds * (double)SLOWEST_CLIENT)) {
         drop(conn);
         return;
     }
-    conn->unsent = left;
+    conn->taken = now_taken;
     arm(conn, conn->pool->write_seconds);
 }
 
@@ -308,9 +348,7 @@ static void check_reading(struct http_conn *conn)
         return;
     }
     http_intake_refuse(&conn->intake, 408, "The request did not come in time");
-    present(conn);
-    if (!conn->doomed)
-        bufferevent_trigger(conn->bev, EV_READ, 0);
+    hand_over(conn);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -326,6 +364,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
             conn_free(conn);
         else
             arm(conn, conn->pool->head_seconds);
+    } else if (conn->state == CONN_READING && conn->ready) {
+        hand_over(conn);
     } else if (conn->state == CONN_READING) {
         check_reading(conn);
     } else if (conn->state == CONN_WRITING) {
@@ -367,7 +407,7 @@ void http_conn_answered(struct http_conn *conn, struct evhttp_request *evreq, bo
      * has only closed its sending side */
     bufferevent_disable(conn->bev, EV_READ);
     evhttp_request_set_on_complete_cb(evreq, on_sent, conn);
-    conn->unsent = SIZE_MAX;
+    conn->taken = NOT_LOOKED;
     arm(conn, conn->pool->write_seconds);
 }
 
@@ -381,7 +421,8 @@ static struct http_conn *conn_new(struct http_pool *pool)
     conn->slot = NO_SLOT;
     http_intake_init(&conn->intake, &pool->limits, READ_MAX);
     conn->timer = evtimer_new(pool->base, on_timer, conn);
-    conn->bev = bufferevent_socket_new(pool->base, -1, BEV_OPT_CLOSE_ON_FREE);
+    conn->bev = pool->tls != NULL ? tls_accept(pool->tls, pool->base)
+                                  : bufferevent_socket_new(pool->base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (conn->bev != NULL)
         conn->hook = evbuffer_add_cb(bufferevent_get_input(conn->bev), on_input, conn);
     if (conn->timer == NULL || conn->hook == NULL) {
@@ -427,7 +468,7 @@ bool http_pool_has_room(const struct http_pool *pool)
 
     if (conn == NULL)
         return pool->n < pool->max + HTTP_POOL_SPARE;
-    return now() - conn->since >= GRACE;
+    return now() - conn->since >= (pool->tls != NULL ? TLS_GRACE : GRACE);
 }
 
 struct bufferevent *http_pool_accept(struct event_base *base, void *arg)

@@ -17,12 +17,15 @@
  * whenever it frees a connection. Each guard holds its own reference to the bufferevent, so that
  * nothing dangles and the socket can linger after evhttp has let go of it.
  *
- * A TLS server would return an OpenSSL bufferevent from http_pool_accept; nothing else changes.
+ * With TLS the bufferevent is OpenSSL's, over the socket itself. It differs in what is handled apart
+ * in http_conn.c: it reads on within one turn of the loop, calls back late after a write, does not
+ * freeze its input, and says nothing at the end. A handshake is under the deadline of a head.
  */
 #ifndef RUN_HTTP_CONN_H
 #define RUN_HTTP_CONN_H
 
 #include "core/http_intake.h"
+#include "run/tls.h"
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -54,10 +57,12 @@ struct http_conn {
     struct http_conn_list *list; /* the list it waits in, or NULL */
     TAILQ_ENTRY(http_conn) link;
     double since;  /* monotonic: when it joined that list */
-    size_t unsent; /* while WRITING: bytes not taken by the client at the last look */
+    int64_t taken; /* while WRITING: bytes taken by the client at the last look */
     bool attached;
     bool in_body;  /* the body deadline is running, not the head's */
     bool busy;     /* counted in pool->busy */
+    bool ready;    /* a whole request or a refusal waits to be presented (TLS) */
+    bool dropped;  /* ended by us */
     bool doomed;   /* to be dropped by the timer */
     bool overload; /* came when all connections were busy: its request is refused with 503 */
     bool last;     /* evhttp closes after the answer */
@@ -70,6 +75,7 @@ struct http_conn {
 /* All connections of a server. Filled by its owner up to `owner`, then http_pool_init. */
 struct http_pool {
     struct event_base *base;
+    struct tls *tls; /* NULL: plain HTTP */
     struct http_limits limits;
     double head_seconds, body_seconds, idle_seconds, write_seconds;
     size_t max; /* connections */

@@ -439,6 +439,7 @@ static void set_options(struct httpd *server, const struct httpd_options *o)
     pool->body_seconds = seconds_or(o->body_seconds, 30);
     pool->idle_seconds = seconds_or(o->idle_seconds, 5);
     pool->write_seconds = seconds_or(o->write_seconds, 10);
+    pool->tls = o->tls;
     pool->lost = on_lost;
     pool->quiet = on_quiet;
     pool->full = on_full;

@@ -1,4 +1,4 @@
-/* httpd: the HTTP/1.x server of the event runtime, on libevent's evhttp.
+/* httpd: the HTTP/1.x server of the event runtime, on libevent's evhttp; HTTPS with a certificate.
  *
  * One handler gets every request, also those that were refused before they were whole (then
  * `refused` is the status and `reason` the sentence for the client), so that every answer has one
@@ -7,11 +7,11 @@
  *
  * Limits and deadlines: the head in max_head bytes, max_headers lines and head_seconds from its
  * first byte; the body in max_body bytes and body_seconds; an idle connection lives idle_seconds (a
- * new one head_seconds); a client that takes less of an answer than 1 KiB a second is dropped after
+ * new one head_seconds, in which it also has to finish its TLS handshake); a client that takes less of an answer than 1 KiB a second is dropped after
  * one to two write_seconds. Nothing limits how long a handler takes. At max_connections the
- * connection that has waited longest without a complete request, if for 50 ms or more, makes room
- * for a new one, which waits in the kernel's queue meanwhile; when all of them are being handled, a
- * new one is told 503.
+ * connection that has waited longest without a complete request, if for 50 ms (TLS: 250 ms) or more,
+ * makes room for a new one, which waits in the kernel's queue meanwhile; when all of them are being
+ * handled, a new one is told 503.
  *
  * A client that goes away while its request is handled is not noticed before the answer is written.
  */
@@ -40,6 +40,7 @@ struct httpd_options {
     double body_seconds;    /* 0: 30 */
     double idle_seconds;    /* 0: 5 */
     double write_seconds;   /* 0: 10 */
+    struct tls *tls;        /* speak HTTPS with it (run/tls.h); not owned, outlives the server */
 };
 
 /* What a handler gets. Valid until httpd_reply, whatever happens to the connection. */
