@@ -23,4 +23,11 @@ function content.tells(object, entry)
   if not entry.etag then return false end
 end
 
+--- Is object `a` of a list older than `b`? Of two of one age the key decides.
+function content.is_older(a, b)
+  local at, bt = a.last_modified or 0, b.last_modified or 0
+  if at ~= bt then return at < bt end
+  return a.key < b.key
+end
+
 return content

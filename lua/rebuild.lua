@@ -8,6 +8,7 @@
 -- differs, and is said to.
 local baseline = require("baseline")
 local earlier = require("earlier")
+local gently = require("gently")
 local history = require("history")
 local json = require("json")
 local keys = require("keys")
@@ -89,7 +90,7 @@ function rebuild.compute(context)
     end
   end)
   if not ok then return nil, problem, "Unreadable" end
-  table.sort(good, in_order)
+  good = gently.sorted(good, in_order)
   local object, marks, contents = baseline.empty(), {}, {}
   for i, one in ipairs(good) do
     object = take(object, one.summary)

@@ -5,6 +5,7 @@
 -- whose content the list does not tell (see content.lua: a bucket that was restored) is read for
 -- its etag, once.
 local content = require("content")
+local gently = require("gently")
 local history = require("history")
 local keys = require("keys")
 local ledger = require("ledger")
@@ -14,7 +15,7 @@ local together = require("together")
 
 local reconcile = {}
 
-local READERS, CHUNK, MOST_MARKED = 4, 1000, 1000
+local READERS, CHUNK, FEW, MOST_MARKED = 4, 1000, 100, 1000
 
 --- Read what the list does not tell: objects with an etag by then, or gone.
 local function read_etags(objects, context, state)
@@ -30,14 +31,6 @@ local function read_etags(objects, context, state)
     for _, entry in ipairs({ state.batches[name] or {}, state.failures[name] or {} }) do
       if entry.etag == head.etag then entry.changed = content.changed_text(head.changed) end
     end
-  end)
-end
-
-local function sort_by_age(list)
-  table.sort(list, function(a, b)
-    local at, bt = a.last_modified or 0, b.last_modified or 0
-    if at ~= bt then return at < bt end
-    return a.key < b.key
   end)
 end
 
@@ -74,8 +67,7 @@ function reconcile.plan(context)
   for _, object in ipairs(unsure) do
     if not object.gone and is_open(state, object) then open[#open + 1] = object end
   end
-  sort_by_age(open)
-  return open
+  return gently.sorted(open, content.is_older)
 end
 
 --- The marks of all batches that have a summary. Pauses.
@@ -138,7 +130,8 @@ end
 
 local function queue_all(open, context)
   local queued = 0
-  for _, object in ipairs(open) do
+  for i, object in ipairs(open) do
+    if i % FEW == 0 then task.sleep(0) end
     -- An event may have brought it to its end since the list was made.
     if context.is_complete(object.key) and is_open(context.history_state, object) then
       local taken, reason = context.accept({ key = object.key, etag = object.etag,

@@ -10,6 +10,7 @@
 local baseline = require("baseline")
 local batch = require("batch")
 local content = require("content")
+local gently = require("gently")
 local history = require("history")
 local keys = require("keys")
 local learning = require("learning")
@@ -19,12 +20,6 @@ local steps = require("steps")
 local task = require("task")
 
 local CHUNK = 1000
-
-local function by_age(a, b)
-  local at, bt = a.last_modified or 0, b.last_modified or 0
-  if at ~= bt then return at < bt end
-  return a.key < b.key
-end
 
 --- Inputs that have no summary of their content, the oldest first; or nil, message, code
 local function open_inputs(contents, context)
@@ -38,8 +33,7 @@ local function open_inputs(contents, context)
     end
     if i % CHUNK == 0 then task.sleep(0) end
   end
-  table.sort(list, by_age)
-  return list
+  return gently.sorted(list, content.is_older)
 end
 
 --- The baseline after this content; `object` as it is for one that can never be scored.
