@@ -25,7 +25,7 @@
 local baseline = require("baseline")
 local keys = require("keys")
 local ledger = require("ledger")
-local rebuild = require("rebuild")
+local recover = require("recover")
 local steps = require("steps")
 local task = require("task")
 local together = require("together")
@@ -33,8 +33,8 @@ local together = require("together")
 local step = {}
 
 local SIDE_BY_SIDE = 32
-local RECOVER_LOOKS, RECOVER_SECONDS = 4, 2
 local PATIENCE = 3        -- attempts before one batch's trouble is its own
+local REFUSALS = 5        -- conflicts on an object that nobody changed, before it is said
 -- A mark without an input or a summary is kept so long; a batch that was read longer ago than the
 -- second time asks the bucket whether its input is still the one that was read. So nobody can count
 -- again what such a mark stood for: a request ends well within the difference.
@@ -57,39 +57,16 @@ function step.forget(state) state.cached = nil end
 
 -- ---- the object ----
 
---- A baseline that cannot be read is kept aside and computed anew from the summaries. Batches that
--- were counted and have no summary are not in it: they will be counted when they are scored again.
-local function recover(state, found, why, context)
-  local key = ("state/baseline_unreadable_%s.json"):format(context.utc():gsub("[^%d]", ""))
-  context.log("error",
-    "the baseline cannot be read; it is set aside and rebuilt from the summaries",
-    { key = keys.baseline, aside = key, reason = why })
-  local put, message, code = context.store:put(key, found.body,
-    { content_type = "application/json" })
-  if not put then return nil, message, code end
-  -- What is between its count and its summary now must be seen by its summary.
-  while next(state.inflight) do task.sleep(0.02) end
-  local marks, result = ledger.parse((found.metadata or {})[ledger.metadata]), nil
-  for _ = 1, RECOVER_LOOKS do
-    result, message, code = rebuild.compute(context)
-    if not result then return nil, message, code end
-    if rebuild.uncovered(result, marks) == 0 then break end
-    task.sleep(RECOVER_SECONDS) -- another host may be about to write their summaries
-  end
-  put, message, code = context.store:put(keys.baseline, baseline.format(result.object),
-    { if_match = found.etag, content_type = "application/json" })
-  if not put then return nil, message, code end
-  context.log("warning", "the baseline was rebuilt", { batches = result.batches,
-    skipped = #result.skipped })
-  return { object = result.object, etag = put.etag, marks = {} }
-end
-
 local function read(state, context)
   local found, message, code = context.store:get(keys.baseline)
   if not found and code ~= "NoSuchKey" then return nil, message, code end
   if not found then return { object = baseline.empty(), marks = {} } end
   local object, why = baseline.parse(found.body)
-  if not object then return recover(state, found, why, context) end
+  if not object then
+    -- Our own that are between their count and their summary are then known by their summary.
+    while next(state.inflight) do task.sleep(0.02) end
+    return recover(found, why, context)
+  end
   return { object = object, etag = found.etag,
     marks = ledger.parse((found.metadata or {})[ledger.metadata]) }
 end
@@ -129,10 +106,11 @@ local function carried(state, marks)
   return n
 end
 
---- The entries whose turn has come: all earlier turns are resolved. At most `room` of them.
-local function next_group(state, room)
-  local group, turn = {}, state.next_turn
+--- Fill `group` with the entries whose turn has come: all earlier turns are resolved. At most
+-- `room` of them.
+local function next_group(state, room, group)
   while #group < room do
+    local turn = state.next_turn
     if state.skipped[turn] then
       state.skipped[turn] = nil
     elseif state.waiting[turn] then
@@ -141,10 +119,8 @@ local function next_group(state, room)
     else
       break
     end
-    turn = turn + 1
+    state.next_turn = turn + 1
   end
-  state.next_turn = turn
-  return group
 end
 
 --- Put the entries from `first` on back to where they waited.
@@ -188,7 +164,7 @@ local function fold(entry, object, counted, context)
   end
   if counted then
     -- Counted before, by a process that ended or by a write whose answer was lost.
-    local before = entry.outcome
+    local before = entry.uncertain and entry.outcome
     entry.outcome = before and before.kind == "counted" and before
       or { kind = "counted before", baseline = object }
     entry.outcome.standing = standing
@@ -228,17 +204,18 @@ local function fold_all(state, group, current, context)
   end
   for i, entry in ipairs(group) do
     if n >= ledger.limit and not current.marks[entry.mark] and entry.found[1] and
-      entry.found[1].kind == "open" then
+      entry.found[1].kind == "open" and not entry.found[1].counted then
       postpone(state, group, i)
       break
     end
-    local counted = current.marks[entry.mark] or marks[entry.mark]
+    local standing = entry.found[1]
+    local counted = current.marks[entry.mark] or marks[entry.mark] or standing and standing.counted
     local after, is_folded = fold(entry, object, counted, context)
     if is_folded then
       marks[entry.mark] = true
       n = n + 1
       folded[#folded + 1] = entry
-    elseif entry.outcome.kind == "counted before" then
+    elseif entry.outcome.kind == "counted before" and current.marks[entry.mark] then
       marks[entry.mark], state.droppable[entry.mark] = true, nil
     end
     object = after
@@ -281,24 +258,46 @@ local function attempt(state, group, context, patient)
   return nil, message, code
 end
 
+--- What to do about a conflict: nothing, when another host wrote the object. A server that refuses
+-- although nobody did has no conditional writes, and would refuse for ever.
+-- @param current what the refused write was to replace, or nil when it was not even read
+-- @return what is wrong, or nil
+local function refusal(refused, current, code)
+  -- The last one is said of a write that is still going on: nothing can be seen of it yet.
+  if not current or code == "ConditionalRequestConflict" then return nil end
+  local etag = current.etag or "none"
+  if refused.etag == etag then
+    refused.times = refused.times + 1
+  else
+    refused.etag, refused.times = etag, 0
+  end
+  if refused.times < REFUSALS then return nil end
+  return keys.baseline .. " is refused again and again although nobody else writes it: the server "
+    .. "has no conditional writes that work (some have none in a bucket that keeps versions)"
+end
+
 --- Carry out one group until it is written, however long the bucket is away.
 local function persist(state, group, context)
-  local pause, attempts = 0.05, 0
+  local pause, attempts, refused = 0.05, 0, { times = 0 }
   while true do
     attempts = attempts + 1
     local ok, message, code = attempt(state, group, context, attempts < PATIENCE)
     if ok then break end
-    state.cached = nil
+    local trouble = message
     if CONFLICT[code] then
+      trouble = refusal(refused, state.cached, code)
       context.metrics.count("anomalyd_baseline_conflicts_total", { kind = code })
-      context.log("debug", "the baseline was written by another host; reading it again")
-      task.sleep(math.random() * 0.02)
-    else
+    end
+    state.cached = nil
+    if trouble then
       context.log("warning", "the baseline cannot be written now; trying again",
-        { reason = message, code = code or "", seconds = ("%.2f"):format(pause) })
-      state.trouble = message
+        { reason = trouble, code = code or "", seconds = ("%.2f"):format(pause) })
+      state.trouble = trouble
       task.sleep(pause * (0.5 + math.random()))
       pause = math.min(pause * 2, 20)
+    else
+      context.log("debug", "the baseline was written by another host; reading it again")
+      task.sleep(math.random() * 0.02)
     end
   end
   state.trouble = nil
@@ -306,47 +305,51 @@ end
 
 --- A group always ends with a result for each entry, also when the task that carries it out is
 -- cancelled: those batches are tried again, and the ledger tells whether they were counted.
-local function carry_out(state, group, context)
-  local ok, message = pcall(persist, state, group, context)
+-- @param trouble nil when it was carried out
+local function answer(state, group, trouble)
   for _, entry in ipairs(group) do
-    entry.result = ok and entry.outcome or { kind = "error", message = message, code = "Cancelled" }
-    local kind = entry.result.kind
-    if kind == "counted" or kind == "counted before" then state.inflight[entry.mark] = true end
-    entry.signal:fire()
+    if not entry.result then
+      entry.result = not trouble and entry.outcome or
+        { kind = "error", message = trouble or "no outcome", code = "Cancelled" }
+      local kind = entry.result.kind
+      if not entry.abandoned and (kind == "counted" or kind == "counted before") then
+        state.inflight[entry.mark] = true
+      end
+      entry.signal:fire()
+    end
   end
-  return ok
 end
 
 local kick
 
 --- Carry out what is ready. One task at a time is in here, and it is no batch's own.
 local function run(state, context)
+  local group, done = {}, false
   local _ <close> = setmetatable({}, { __close = function()
     state.busy = false
-    if state.aborted then
-      state.aborted = nil
-      kick(state, context)
-    end
+    answer(state, group, "the baseline step was cut short")
+    if not done then kick(state, context) end
   end })
   while true do
     local room = ledger.limit
     if state.cached then room = room - carried(state, state.cached.marks) end
-    local group = next_group(state, math.max(room, 0))
+    group = {}
+    next_group(state, math.max(room, 0), group)
     if #group == 0 then
       if room <= 0 and state.waiting[state.next_turn] then context.ledger_full() end
-      return
+      break
     end
-    if not carry_out(state, group, context) then
-      state.aborted = true
-      return
-    end
+    local ok, message = pcall(persist, state, group, context)
+    answer(state, group, not ok and tostring(message) or nil)
+    if not ok then return end
     local newest = context.current()
     if newest ~= context then
       -- An old generation is not kept by a step that is never idle.
       task.spawn(newest.run_step)
-      return
+      break
     end
   end
+  done = true
 end
 
 --- See that somebody carries out what is ready. Does not wait.
@@ -387,6 +390,12 @@ end
 --   {kind = "superseded", counted} or {kind = "error", message, code}
 function step.enter(state, entry, context)
   entry.signal = task.signal()
+  -- Who is cancelled while it waits is not counted any more, or not held for being in flight.
+  local _ <close> = setmetatable({}, { __close = function()
+    if entry.result then return end
+    entry.abandoned = true
+    if state.waiting[entry.turn] == entry then step.skip(state, entry.turn, context) end
+  end })
   state.waiting[entry.turn] = entry
   kick(state, context)
   while not entry.result do entry.signal:wait(1) end

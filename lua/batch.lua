@@ -6,11 +6,14 @@
 --   summary(batch, facts)          the contract's summary
 local column = require("column")
 local csv = require("csv")
+local earlier = require("earlier")
 local iforest = require("iforest")
 local json = require("json")
 local number = require("number")
 
 local batch = {}
+
+local MOST_NAMES = 256 * 1024 -- bytes of all channels' names
 
 --- Names that are a time or an id, never a channel by guess.
 local function is_time_or_id(name)
@@ -65,6 +68,13 @@ local function choose_named(names, present)
   return chosen, missing
 end
 
+--- Do the names fit into summaries and the baseline, each of them several times?
+local function names_fit(names)
+  local bytes = 0
+  for _, name in ipairs(names) do bytes = bytes + #name end
+  return bytes <= MOST_NAMES
+end
+
 --- Parse a batch.
 -- @param text the file's bytes
 -- @param policy a checked policy (policy.lua)
@@ -86,6 +96,10 @@ function batch.open(text, policy, known, limits)
     return nil, ("no channel: the columns are %s, wanted are %s (channels in baseline_policy.lua)")
       :format(table.concat(frame.names, ", ", 1, math.min(#frame.names, 20)),
       policy.channels == "auto" and "numbers" or table.concat(policy.channels, ", ")), "NoChannel"
+  end
+  if not names_fit(channels) then
+    return nil, ("the names of the channels have more than %d bytes together"):format(MOST_NAMES),
+      "TooLarge"
   end
   local self = { frame = frame, channels = channels, missing = missing, columns = {}, bad = {} }
   for _, name in ipairs(channels) do
@@ -169,14 +183,16 @@ local ORDER = { "source_key", "output_key", "processed_at", "total_rows", "anoma
   "anomaly_rate", "baseline_observation_counts", "source_etag", "channels", "policy",
   "duration_seconds" }
 local EXTRA = { "source_changed", "missing_channels", "unlearned_channels", "rejected_rows",
-  "rejected_key", "bad_cells", "batch_moments", "learned_moments", "request_id" }
+  "rejected_key", "bad_cells", "batch_moments", "learned_moments", "counted_earlier", "earlier",
+  "request_id" }
 
 local POLICY = { "z_threshold", "maturity", "update", "learn_flagged", "half_life", "direction",
   "minimum_deviation", "contamination", "n_estimators", "random_state" }
 
 --- The summary, as a table that json.encode lays out in the contract's order.
 -- @param facts {source_key, output_key, processed_at, source_etag, source_changed, counts, policy,
---   duration_seconds, unlearned, learned, rejected_key, request_id}
+--   duration_seconds, unlearned, learned, rejected_key, previous = the summary that is replaced,
+--   request_id}
 function batch.summary(self, facts)
   local rows = self.frame.rows
   local rate = rows > 0 and tonumber(number.fixed4(self.anomaly_count / rows)) or 0.0
@@ -195,6 +211,9 @@ function batch.summary(self, facts)
     duration_seconds = facts.duration_seconds, batch_moments = batch_moments(self),
     request_id = facts.request_id,
   }
+  local was_counted
+  value.earlier, was_counted = earlier.of(facts.previous, facts.source_etag)
+  if was_counted then value.counted_earlier = true end
   if #self.missing > 0 then value.missing_channels = json.array(self.missing) end
   if facts.unlearned and #facts.unlearned > 0 then
     value.unlearned_channels = json.array(facts.unlearned)

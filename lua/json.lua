@@ -1,20 +1,19 @@
 --- json: JSON text to Lua values and back, so that what is read can be written again unchanged.
 --
--- Writing is our own (src/bind/l_json_writer.c); reading is lua-cjson's, wrapped: a scan of the
--- text before it refuses what cjson lets through (NaN, hex, control characters in strings, text
--- that is not UTF-8) and marks in the text what cjson would lose (empty arrays, whole doubles, the
--- order of names); the walk after it turns the marks into values. A mark begins with the byte FF,
--- which no UTF-8 text contains, so no string of the text can be taken for one. Nothing depends on
--- the release of lua-cjson: those that give integers and those that give doubles end the same.
+-- Writing is our own (src/bind/l_json_writer.c); reading is lua-cjson's, wrapped by our own
+-- (src/bind/l_json_reader.c): a scan of the text before it refuses what cjson lets through (NaN,
+-- hex, control characters in strings, text that is not UTF-8) and marks in the text what cjson
+-- would lose (empty arrays, whole doubles, the order of names); the walk after it turns the marks
+-- into values. Nothing depends on the release of lua-cjson: those that give integers and those that
+-- give doubles end the same.
 local cjson = require("cjson")
+local reader = require("json_reader")
 local writer = require("json_writer")
 
 local json = {}
 
 local MAX_DEPTH = 100
 local MAX_BYTES = 256 * 1024 * 1024
-local MARK = "\xff"
-local LARGEST_WHOLE = 2 ^ 53
 
 local decoder = cjson.new()
 decoder.decode_max_depth(MAX_DEPTH)
@@ -103,30 +102,15 @@ local function wrong(text, offset, reason, code)
   }, 0)
 end
 
-local find, byte, sub = string.find, string.byte, string.sub
-
-local WORDS = { [byte("t")] = "true", [byte("f")] = "false", [byte("n")] = "null" }
-
--- Where the JSON number that begins at `start` ends, and whether it has a fraction or exponent;
--- nil when none begins there.
-local function number_end(text, start)
-  local _, last = find(text, "^-?0", start)
-  if not last then
-    _, last = find(text, "^-?[1-9]%d*", start)
-    if not last then return nil end
-  end
-  local _, fraction = find(text, "^%.%d+", last + 1)
-  local _, exponent = find(text, "^[eE][+-]?%d+", (fraction or last) + 1)
-  return exponent or fraction or last, (exponent or fraction) ~= nil
-end
+local find, sub = string.find, string.sub
 
 -- What cjson complains about, in the words and at the place that Python's json has for it.
 local REASONS = {
+  { "invalid unicode escape", "Invalid \\uXXXX escape" },
   { "Expected object key string", "Expecting property name enclosed in double quotes" },
   { "Expected comma", "Expecting ',' delimiter" },
   { "Expected colon", "Expecting ':' delimiter" },
   { "Expected the end", "Extra data" },
-  { "invalid unicode escape", "Invalid \\uXXXX escape" },
   { "Expected value", "Expecting value" },
 }
 
@@ -153,166 +137,27 @@ local function string_wrong(text, start, offset, reason)
   wrong(text, offset, reason)
 end
 
--- The position of the quote that ends the string which begins at `start`, and whether the string
--- has escapes.
-local function string_end(text, start)
-  local at, escapes = start + 1, false
-  while true do
-    at = find(text, '["\\\0-\31]', at)
-    if not at then string_wrong(text, start, start - 1, "Unterminated string starting at") end
-    local c = byte(text, at)
-    if c == 34 then return at, escapes end
-    if c ~= 92 then string_wrong(text, start, at - 1, "Invalid control character at") end
-    escapes = true
-    c = sub(text, at + 1, at + 1)
-    if c == "u" then
-      if not find(text, "^%x%x%x%x", at + 2) then
-        string_wrong(text, start, at, "Invalid \\uXXXX escape")
-      end
-      at = at + 6
-    elseif c == "" then
-      string_wrong(text, start, start - 1, "Unterminated string starting at")
-    elseif find(c, '["\\/bfnrt]') then
-      at = at + 2
-    else
-      string_wrong(text, start, at - 1, "Invalid \\escape")
-    end
+-- Say why the scan refused the text; see l_json_reader.c.
+local function refuse(text, max_depth, kind, at, place, reason)
+  if kind == "unexpected" then unexpected(text, at) end
+  if kind == "string" then string_wrong(text, at, place - 1, reason) end
+  if kind == "range" then wrong(text, at - 1, "Number out of the range of a double at") end
+  if kind == "deep" then
+    wrong(text, at - 1, "Nested deeper than " .. max_depth .. " at", "JsonTooDeep")
   end
+  error("not enough memory")
 end
 
--- One pass over the text. Gives the text with its marks, and for each object, by number, the list
--- of its names. It looks at words only; whether they stand in the right order is cjson's to say.
-local function scan(text, max_depth)
-  local parts, copied = {}, 1 -- pieces of the marked text; the text before `copied` is in them
-  local objects = {} -- the names of each object that is not empty
-  local open, depth = {}, 0 -- the names of each object that is open; false for an array
-
-  -- Put `mark` in place of text[from..to].
-  local function replace(from, to, mark)
-    parts[#parts + 1] = sub(text, copied, from - 1)
-    parts[#parts + 1] = mark
-    copied = to + 1
-  end
-
-  local function name_of(from, to, escapes)
-    local quoted = sub(text, from, to)
-    if not escapes then return sub(quoted, 2, -2) end
-    local ok, list = pcall(decoder.decode, "[" .. quoted .. "]")
-    if not ok then wrong(text, from - 1, "Invalid \\uXXXX escape") end
-    return list[1]
-  end
-
-  local function take_string(at)
-    local last, escapes = string_end(text, at)
-    local names = open[depth]
-    if names and find(text, "^[ \t\r\n]*:", last + 1) then
-      local name = name_of(at, last, escapes)
-      if not names[name] then
-        names[name] = true
-        names[#names + 1] = name
-      end
+-- Names with escapes, as they are meant. A wrong escape is cjson's to complain about.
+local function undress(lists)
+  local done = {}
+  for _, names in ipairs(lists) do
+    for i, name in ipairs(done[names] and {} or names) do
+      local ok, list = pcall(decoder.decode, '["' .. name .. '"]')
+      if ok then names[i] = list[1] end
     end
-    return last
+    done[names] = true
   end
-
-  local function take_number(at)
-    local last, fraction = number_end(text, at)
-    if not last then unexpected(text, at) end
-    if find(text, "^%d", last + 1) then unexpected(text, last + 1) end
-    if (fraction or last - at >= 15) and not find(text, "^[ \t\r\n]*:", last + 1) then
-      local digits = sub(text, at, last)
-      local value = tonumber(digits) + 0.0
-      if value - value ~= 0 then
-        wrong(text, at - 1, "Number out of the range of a double at")
-      end
-      if value % 1 == 0 then replace(at, last, '"' .. MARK .. digits .. '"') end
-    end
-    return last
-  end
-
-  local function take_word(at)
-    local word = WORDS[byte(text, at)]
-    if not word or sub(text, at, at + #word - 1) ~= word then unexpected(text, at) end
-    return at + #word - 1
-  end
-
-  local function open_object(at)
-    local names = {}
-    if not find(text, "^[ \t\r\n]*}", at + 1) then
-      objects[#objects + 1] = names
-      replace(at, at, '{"' .. MARK .. '":' .. #objects .. ",")
-    end
-    return names
-  end
-
-  local at = 1
-  while true do
-    at = find(text, "[^ \t\r\n,:]", at)
-    if not at then break end
-    local c = byte(text, at)
-    if c == 34 then -- "
-      at = take_string(at)
-    elseif c == 123 or c == 91 then -- { [
-      depth = depth + 1
-      if depth > max_depth then
-        wrong(text, at - 1, "Nested deeper than " .. max_depth .. " at", "JsonTooDeep")
-      end
-      if c == 123 then
-        open[depth] = open_object(at)
-      else
-        local _, last = find(text, "^[ \t\r\n]*%]", at + 1)
-        if last then replace(at, at, '["' .. MARK .. '"') end
-        open[depth] = false
-      end
-    elseif c == 125 or c == 93 then -- } ]
-      depth = depth > 0 and depth - 1 or 0
-    elseif c == 45 or c >= 48 and c <= 57 then -- - 0-9
-      at = take_number(at)
-    else
-      at = take_word(at)
-    end
-    at = at + 1
-  end
-  parts[#parts + 1] = sub(text, copied)
-  return table.concat(parts), objects
-end
-
--- A mark's value, or the number as it shall be.
-local function settle(value)
-  local fraction = false
-  if type(value) == "string" then
-    if byte(value) ~= 255 then return value end
-    fraction = find(value, "[.eE]")
-    value = tonumber(sub(value, 2))
-  elseif type(value) ~= "number" then
-    return value
-  end
-  if not fraction and value >= -LARGEST_WHOLE and value <= LARGEST_WHOLE then
-    return math.tointeger(value) or value
-  end
-  return value * 1.0 -- + 0.0 would lose the sign of -0.0
-end
-
--- Turn marks into values, in place.
-local function restore(t, objects)
-  local number = t[MARK]
-  if number then
-    t[MARK] = nil
-    setmetatable(t, { __json = "object", __keys = objects[math.tointeger(number)] })
-  elseif t[1] == MARK then
-    t[1] = nil
-    return setmetatable(t, array_metatable)
-  elseif t[1] ~= nil then
-    setmetatable(t, array_metatable)
-  end
-  for key, value in next, t do
-    if type(value) == "table" then
-      restore(value, objects)
-    else
-      t[key] = settle(value)
-    end
-  end
-  return t
 end
 
 local function decode(text, max_bytes, max_depth)
@@ -321,15 +166,16 @@ local function decode(text, max_bytes, max_depth)
   end
   local _, bad = utf8.len(text)
   if bad then wrong(text, bad - 1, "Not UTF-8 at", "JsonEncoding") end
-  local marked, objects = scan(text, max_depth)
+  local marked, names, escaped, place, reason = reader.scan(text, max_depth)
+  if not marked then refuse(text, max_depth, names, escaped, place, reason) end
   local ok, value = pcall(decoder.decode, marked)
   if not ok then
     -- Once more without the marks, for the place as it is in the text.
     local _, complaint = pcall(decoder.decode, text)
     explain(text, tostring(complaint))
   end
-  if type(value) == "table" then return restore(value, objects) end
-  return settle(value)
+  if escaped then undress(escaped) end
+  return reader.restore(value, names, array_metatable)
 end
 
 --- The value of a JSON text, or nil, message, code, place. Never raises on what the text holds;

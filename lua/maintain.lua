@@ -164,6 +164,10 @@ local function differences(built, kept, result)
 end
 
 local function write(built, context, kept, result)
+  -- One that cannot be read is replaced as a service would.
+  if kept.reason then
+    return built.require("baseline_step").load(context.baseline_state, context)
+  end
   local condition = kept.etag and { if_match = kept.etag } or { if_none_match = "*" }
   condition.content_type, condition.metadata = "application/json", kept.metadata
   return context.store:put(built.require("keys").baseline,

@@ -9,7 +9,9 @@
 -- lay the result of an old content over a newer one's.
 local baseline = require("baseline")
 local batch = require("batch")
+local content = require("content")
 local digest = require("digest")
+local earlier = require("earlier")
 local json = require("json")
 local keys = require("keys")
 local learning = require("learning")
@@ -44,8 +46,9 @@ end
 
 --- Ask the bucket how the batch stands.
 -- @return {kind = "duplicate", summary}: this content is scored; {kind = "superseded"}: the input
---   holds another content by now, or none; {kind = "open", etag, summary}: neither, and the etag of
---   the summary that is there; or nil, message, code
+--   holds another content by now, or none; {kind = "open", etag, summary, counted}: neither, the
+--   summary that is there and its etag, and whether this content was counted before that one; or
+--   nil, message, code
 local function look(item, context, name, etag, uncertain)
   local found, message, code = context.store:get(keys.summary(name), { limit = MOST_SUMMARY })
   if not found and code ~= "NoSuchKey" and code ~= "TooLarge" then return nil, message, code end
@@ -59,7 +62,8 @@ local function look(item, context, name, etag, uncertain)
     if current == nil then return nil, why, why_code end
     if not current then return { kind = "superseded" } end
   end
-  return { kind = "open", etag = found and found.etag, summary = summary }
+  return { kind = "open", etag = found and found.etag, summary = summary,
+    counted = earlier.has(summary, etag) }
 end
 
 --- The same without a request, from an index that is complete; nil when that does not tell.
@@ -128,13 +132,17 @@ local function put(item, context, etag, object, seen, settled)
 end
 
 --- Of two hosts that scored the same batch, that one's summary stays whose scored file is there.
-local function summary_stays(context, name, etag, scored_etag)
+-- @param over function(summary): told which one is to be replaced, if it is none of those
+local function summary_stays(context, name, etag, scored_etag, over)
   return function()
     local found = context.store:get(keys.summary(name), { limit = MOST_SUMMARY })
     local summary = found and json.decode(found.body)
-    if type(summary) ~= "table" or summary.source_etag ~= etag then return false end
-    local scored = context.store:head(keys.scored(name))
-    return scored ~= nil and scored.etag ~= scored_etag
+    if type(summary) == "table" and summary.source_etag == etag then
+      local scored = context.store:head(keys.scored(name))
+      if scored and scored.etag ~= scored_etag then return true end
+    end
+    over(summary)
+    return false
   end
 end
 
@@ -159,25 +167,33 @@ local function publish(self, item, context, outcome, text, name, etag)
   local done, message, code = put(item, context, etag, { key = keys.scored(name), body = text,
     content_type = "text/csv" }, nil, function(there) return there.etag == scored_etag end)
   if not done then return done, message, code end
+  scored_etag = done.etag -- not always the MD5: of an upload in parts, of an encrypted object
   steps.at("scored")
   if self.frame.rejected > 0 then
     rejected_key = keys.rejected(name)
-    done, message, code = context.store:put(rejected_key, self.frame:rejected_text(),
-      { content_type = "text/csv" })
-    if not done then return nil, message, code end
+    local rejected = self.frame:rejected_text()
+    local rejected_etag = digest.md5(rejected)
+    done, message, code = put(item, context, etag, { key = rejected_key, body = rejected,
+      content_type = "text/csv" }, nil, function(there) return there.etag == rejected_etag end)
+    if not done then return done, message, code end
     steps.at("rejected")
   end
-  local summary = batch.summary(self, {
-    source_key = item.key, output_key = keys.scored(name), processed_at = context.utc(),
-    source_etag = etag, source_changed = item.changed,
-    counts = baseline.counts(outcome.baseline, self.channels),
-    policy = context.policy, unlearned = self.unlearned, learned = self.learned,
-    rejected_key = rejected_key, request_id = item.request_id,
-    duration_seconds = tonumber(("%.6f"):format(context.now() - item.began)),
-  })
-  done, message, code = put(item, context, etag, { key = keys.summary(name),
-    body = json.encode(summary, { indent = 2 }), content_type = "application/json" },
-    standing.etag, summary_stays(context, name, etag, scored_etag))
+  local summary
+  local object = { key = keys.summary(name), content_type = "application/json" }
+  local function write_over(previous)
+    summary = batch.summary(self, {
+      source_key = item.key, output_key = keys.scored(name), processed_at = context.utc(),
+      source_etag = etag, source_changed = item.changed,
+      counts = baseline.counts(outcome.baseline, self.channels),
+      policy = context.policy, unlearned = self.unlearned, learned = self.learned,
+      rejected_key = rejected_key, request_id = item.request_id, previous = previous,
+      duration_seconds = tonumber(("%.6f"):format(context.now() - item.began)),
+    })
+    object.body = json.encode(summary, { indent = 2 })
+  end
+  write_over(standing.summary)
+  done, message, code = put(item, context, etag, object, standing.etag,
+    summary_stays(context, name, etag, scored_etag, write_over))
   if not done then return done, message, code end
   steps.at("summarized")
   tidy(self, item, context, standing)
@@ -294,8 +310,7 @@ end
 local function note_content(item, object)
   item.etag = object.etag
   item.bytes = object.body and #object.body
-  item.changed = object.changed and ("%d.%09d"):format(object.changed // 1000000000,
-    object.changed % 1000000000)
+  item.changed = content.changed_text(object.changed)
 end
 
 --- Process one batch.

@@ -65,8 +65,8 @@ local function run(state, item, context)
     item.finished = context.time()
     remember(state, item, result, message)
     if item.again and not state.draining then
-      item.again.after = item.etag
-      queue.accept(state, item.again, context.current())
+      if result ~= "gone" then item.again.after = item.etag end
+      queue.accept(state, item.again, context.current(), true)
     end
   end
   state.changed:fire()
@@ -101,8 +101,9 @@ end
 
 --- Take a batch.
 -- @param event {key, etag or nil, request_id or nil, source, after = the etag that was just done}
+-- @param owed it was taken before, while its key was being worked on: there is always room for it
 -- @return "queued" | "known"; or nil, message, "QueueFull" | "Draining"
-function queue.accept(state, event, context)
+function queue.accept(state, event, context, owed)
   local item = state.by_key[event.key]
   if item then
     -- What a list of keys shows is no news about content that is being read just now.
@@ -115,7 +116,7 @@ function queue.accept(state, event, context)
     return "known"
   end
   if state.draining then return nil, "the service is stopping", "Draining" end
-  if queue.length(state) >= state.limit then
+  if not owed and queue.length(state) >= state.limit then
     return nil, ("the queue holds %d batches, its limit"):format(state.limit), "QueueFull"
   end
   item = { key = event.key, request_id = event.request_id, source = event.source,

@@ -1,48 +1,33 @@
 --- rebuild: the baseline as the summaries tell it.
 --
 -- A summary carries the moments of what its batch brought to each channel. They are merged in the
--- order in which the batches were scored, by the formula of Chan, Golub and LeVeque (1979) for the
--- moments of two samples put together, which is exact but for rounding. Two things a summary does
--- not tell: what was in the baseline before the first batch (a file that was put there by hand),
--- and numbers that were lost (see learning.lua): then the result differs, and is said to.
+-- order in which the batches were scored, which is exact but for rounding. What a summary does not
+-- tell: what was in the baseline before the first batch (a file that was put there by hand),
+-- numbers that were lost (see learning.lua), a content that was counted and replaced before it was
+-- scored, and with a half-life when an earlier content of the same key was counted. Then the result
+-- differs, and is said to.
 local baseline = require("baseline")
+local earlier = require("earlier")
+local gently = require("gently")
 local history = require("history")
 local json = require("json")
 local keys = require("keys")
 local ledger = require("ledger")
+local moments = require("moments")
 local task = require("task")
 local together = require("together")
 
 local rebuild = {}
 
 local READERS, CHUNK = 16, 500
+local MOST_SUMMARY = 16 * 1024 * 1024
 local TOLERANCE = 1e-9 -- relative, of what rounding may do to sums in another order
 
-local function finite(x) return type(x) == "number" and x == x and math.abs(x) ~= math.huge end
-
---- Are these the moments of something?
-local function is_moments(m)
-  return type(m) == "table" and finite(m.count) and m.count >= 0 and finite(m.mean) and
-    finite(m.M2) and m.M2 >= 0
-end
-
---- Fold the moments `m` into `state` (nil: none yet). @return new {count, mean, M2, std}
-function rebuild.merge(state, m)
-  local count, mean, m2 = m.count, m.mean + 0.0, m.M2 + 0.0
-  if state and state.count > 0 then
-    count = state.count + m.count
-    if count == 0 then return state end
-    local delta = m.mean - state.mean
-    mean = state.mean + delta * (m.count / count)
-    m2 = state.M2 + m.M2 + delta * delta * (state.count * (m.count / count))
-  end
-  return { count = count, mean = mean, M2 = m2, std = count < 2 and 0.0 or math.sqrt(m2 / count) }
-end
-
 local function read(context, name)
-  local found, message, code = context.store:get(keys.summary(name))
+  local found, message, code = context.store:get(keys.summary(name), { limit = MOST_SUMMARY })
   if not found then
     if code == "NoSuchKey" then return nil end
+    if code == "TooLarge" then return { name = name } end
     error(message, 0)
   end
   local summary = json.decode(found.body)
@@ -59,43 +44,38 @@ local function in_order(a, b)
   return a.name < b.name
 end
 
-local function names_of(list)
-  local known = {}
-  if type(list) == "table" then
-    for _, name in ipairs(list) do known[name] = true end
-  end
-  return known
-end
-
 local function fade(state, n, half_life)
-  if not state or not finite(half_life) or half_life <= 0 then return state end
+  if not state or not (type(half_life) == "number" and half_life > 0) then return state end
   local share = 0.5 ^ (n / half_life)
   return { count = state.count * share, mean = state.mean, M2 = state.M2 * share }
 end
 
---- Fold one summary in. @return the object after it
+--- Fold one summary in, and what it says of earlier contents. @return the object after it
 local function take(object, summary)
-  local changes, order = {}, {}
-  local learned = type(summary.learned_moments) == "table" and summary.learned_moments or {}
-  local unlearned = names_of(summary.unlearned_channels)
-  local policy = type(summary.policy) == "table" and summary.policy or {}
-  for _, name in ipairs(json.keys(summary.batch_moments)) do
-    local all = summary.batch_moments[name]
-    local m = is_moments(learned[name]) and learned[name] or all
-    if is_moments(m) and not unlearned[name] then
-      order[#order + 1] = name
-      local before = object.channels[name]
+  local channels, order = {}, {}
+  local function fold(list, names, half_life)
+    for _, name in ipairs(names) do
+      local m, before = list[name], channels[name] or object.channels[name]
       if m.count > 0 or not before then
-        changes[name] = rebuild.merge(fade(before, all.count, policy.half_life), m)
+        local whole = summary.batch_moments[name]
+        local n = moments.are(whole) and whole.count or m.count
+        order[#order + 1] = name
+        channels[name] = moments.merge(fade(before, n, half_life), m)
       end
     end
   end
-  return baseline.with(object, changes, order, summary.processed_at)
+  fold(earlier.moments(summary))
+  if summary.counted_earlier ~= true then
+    local brought, names = moments.brought(summary)
+    fold(brought, names, type(summary.policy) == "table" and summary.policy.half_life)
+  end
+  return baseline.with(object, channels, order, summary.processed_at)
 end
 
 --- Compute the baseline from all summaries in the bucket. Waits.
 -- @return {object, batches = how many, skipped = {names of summaries that say no moments}, marks =
---   {the ledger's mark of each = true}}; or nil, message, code
+--   {the ledger's mark of each = true}, contents = {name = {etag, changed} of the input}}; or nil,
+--   message, code
 function rebuild.compute(context)
   local objects, message, code = history.keys(context.store, keys.processed)
   if not objects then return nil, message, code end
@@ -110,15 +90,20 @@ function rebuild.compute(context)
     end
   end)
   if not ok then return nil, problem, "Unreadable" end
-  table.sort(good, in_order)
-  local object, marks = baseline.empty(), {}
+  good = gently.sorted(good, in_order)
+  local object, marks, contents = baseline.empty(), {}, {}
   for i, one in ipairs(good) do
     object = take(object, one.summary)
+    contents[one.name] = { etag = one.summary.source_etag, changed = one.summary.source_changed }
     marks[ledger.mark(keys.input(one.name), tostring(one.summary.source_etag))] = true
+    for _, etag in ipairs(earlier.etags(one.summary)) do
+      marks[ledger.mark(keys.input(one.name), etag)] = true
+    end
     if i % CHUNK == 0 then task.sleep(0) end
   end
   table.sort(skipped)
-  return { object = object, batches = #good, skipped = skipped, marks = marks }
+  return { object = object, batches = #good, skipped = skipped, marks = marks,
+    contents = contents }
 end
 
 --- How many marks of a ledger have no summary: counted in the baseline, not in the rebuilt one.

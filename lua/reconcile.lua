@@ -2,9 +2,10 @@
 -- clear away what ended processes left.
 --
 -- Run at start and every few minutes: events can be lost, and a crash leaves work behind. An input
--- is known by its etag. Where the list has none (a directory bucket) it is known by when its file
--- changed, which the summary tells too; where that differs (a bucket that was restored), the file
--- is read for its etag, once.
+-- whose content the list does not tell (see content.lua: a bucket that was restored) is read for
+-- its etag, once.
+local content = require("content")
+local gently = require("gently")
 local history = require("history")
 local keys = require("keys")
 local ledger = require("ledger")
@@ -14,22 +15,7 @@ local together = require("together")
 
 local reconcile = {}
 
-local READERS, CHUNK, MOST_MARKED = 4, 1000, 1000
-
-local function text_of(changed)
-  return changed and ("%d.%09d"):format(changed // 1000000000, changed % 1000000000)
-end
-
---- Does the list tell that `entry` (of a summary or a failure record) is about this content?
--- @return true, false, or nil when it does not tell
-local function tells(object, entry)
-  if not entry then return false end
-  if object.etag and entry.etag then return object.etag == entry.etag end
-  if entry.changed and object.changed and text_of(object.changed) == entry.changed then
-    return true
-  end
-  if not entry.etag then return false end
-end
+local READERS, CHUNK, FEW, MOST_MARKED = 4, 1000, 100, 1000
 
 --- Read what the list does not tell: objects with an etag by then, or gone.
 local function read_etags(objects, context, state)
@@ -43,23 +29,16 @@ local function read_etags(objects, context, state)
     object.etag, object.changed = head.etag, head.changed
     local name = keys.name(object.key)
     for _, entry in ipairs({ state.batches[name] or {}, state.failures[name] or {} }) do
-      if entry.etag == head.etag then entry.changed = text_of(head.changed) end
+      if entry.etag == head.etag then entry.changed = content.changed_text(head.changed) end
     end
-  end)
-end
-
-local function sort_by_age(list)
-  table.sort(list, function(a, b)
-    local at, bt = a.last_modified or 0, b.last_modified or 0
-    if at ~= bt then return at < bt end
-    return a.key < b.key
   end)
 end
 
 --- Is this input neither scored nor recorded as hopeless, as far as we know now?
 local function is_open(state, object)
   local name = keys.name(object.key)
-  return not tells(object, state.batches[name]) and not tells(object, state.failures[name])
+  return not content.tells(object, state.batches[name]) and
+    not content.tells(object, state.failures[name])
 end
 
 --- What is to be done.
@@ -73,8 +52,8 @@ function reconcile.plan(context)
     local name = keys.name(object.key)
     local _, complete = history.find(state, name or "")
     if name and (state.batches[name] or complete) then
-      local done = tells(object, state.batches[name])
-      local failed = tells(object, state.failures[name])
+      local done = content.tells(object, state.batches[name])
+      local failed = content.tells(object, state.failures[name])
       if done == nil or failed == nil then
         unsure[#unsure + 1] = object
       elseif not done and not failed then
@@ -88,8 +67,7 @@ function reconcile.plan(context)
   for _, object in ipairs(unsure) do
     if not object.gone and is_open(state, object) then open[#open + 1] = object end
   end
-  sort_by_age(open)
-  return open
+  return gently.sorted(open, content.is_older)
 end
 
 --- The marks of all batches that have a summary. Pauses.
@@ -152,7 +130,8 @@ end
 
 local function queue_all(open, context)
   local queued = 0
-  for _, object in ipairs(open) do
+  for i, object in ipairs(open) do
+    if i % FEW == 0 then task.sleep(0) end
     -- An event may have brought it to its end since the list was made.
     if context.is_complete(object.key) and is_open(context.history_state, object) then
       local taken, reason = context.accept({ key = object.key, etag = object.etag,

@@ -109,6 +109,5 @@ else
       credentials = server.keys }))
     run_boto3("AWS_DEFAULT_REGION=us-east-1 " .. server.env, "bench")
   end, debug.traceback)
-  server:stop()
   assert(ok, problem)
 end

@@ -24,6 +24,7 @@ build = {
       directory = "build/lua/directory.so",
       http = "build/lua/http.so",
       iforest = "build/lua/iforest.so",
+      json_reader = "build/lua/json_reader.so",
       json_writer = "build/lua/json_writer.so",
       number = "build/lua/number.so",
       s3_call = "build/lua/s3_call.so",

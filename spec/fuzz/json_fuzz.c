@@ -49,6 +49,7 @@ static lua_State *start(void)
     lua_State *L = luaL_newstate();
 
     luaL_openlibs(L);
+    luaL_requiref(L, "json_reader", luaopen_json_reader, 0);
     luaL_requiref(L, "json_writer", luaopen_json_writer, 0);
     lua_settop(L, 0);
     if (luaL_dostring(L, script) != LUA_OK) {

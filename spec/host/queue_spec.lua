@@ -117,6 +117,26 @@ describe("the queue", function()
     assert.equal(3, state.counts.done)
   end)
 
+  it("has room for what was told while its key was being worked on", function()
+    local seen, gate = {}, task.signal()
+    local state = queue.new({ limit = 1, width = 1 })
+    local context = context_of(function(item)
+      seen[#seen + 1] = item.key
+      assert(not item.after, "what was gone was not done")
+      if #seen == 1 then gate:wait(5) end
+      item.etag = "e" .. #seen
+      return #seen == 1 and "gone" or "done"
+    end)
+    queue.accept(state, event("a"), context)
+    task.sleep(0.01)
+    queue.accept(state, event("b"), context)
+    assert.equal("known", queue.accept(state, event("a", "new"), context))
+    assert.is_nil(queue.accept(state, event("c"), context))
+    gate:fire()
+    settle(state)
+    assert.same({ "a", "b", "a" }, seen)
+  end)
+
   it("tries again what failed for a passing reason, and what raised", function()
     local attempts = {}
     local state = queue.new({ limit = 10, width = 2 })

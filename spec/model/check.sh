@@ -65,6 +65,9 @@ defects() {
     is_found old_content -DBROKEN_AGE -DSECOND=0 -DLIMIT=1 -DLOSSES=0 || bad=1
     # The mark of a replaced content is dropped at once.
     is_found replaced_dropped -DBROKEN_SUPERSEDED -DSECOND=0 -DLIMIT=1 -DCRASHES=0 || bad=1
+    # An unreadable baseline is rebuilt from the summaries alone.
+    is_found rebuilt_short -DBROKEN_REBUILD -DCORRUPT=1 -DREPLACE=0 -DSECOND=0 -DLIMIT=1 \
+        -DCRASHES=0 -DLOSSES=0 -DAGAIN=0 || bad=1
     return $bad
 }
 
@@ -75,6 +78,8 @@ proofs() {
     holds replaced -DSECOND=0 -DLIMIT=1 -DAGAIN=0 || bad=1
     # Two keys: groups that share a write.
     holds grouped -DREPLACE=0 -DLIMIT=2 -DCRASHES=0 -DLOSSES=0 -DAGAIN=0 || bad=1
+    # One key and a baseline that becomes unreadable: crashes, lost answers.
+    holds rebuilt -DCORRUPT=1 -DREPLACE=0 -DSECOND=0 -DLIMIT=1 || bad=1
     return $bad
 }
 
@@ -86,6 +91,10 @@ thorough() {
     holds crowded_crash -DREPLACE=0 -DLIMIT=1 -DLOSSES=0 -DAGAIN=0 || bad=1
     holds grouped_loss -DREPLACE=0 -DLIMIT=2 -DCRASHES=0 -DAGAIN=0 || bad=1
     holds replaced_again -DSECOND=0 -DLIMIT=1 || bad=1
+    holds rebuilt_grouped -DCORRUPT=1 -DREPLACE=0 -DLIMIT=2 -DCRASHES=0 -DLOSSES=0 -DAGAIN=0 ||
+        bad=1
+    holds rebuilt_replaced -DCORRUPT=1 -DSECOND=0 -DLIMIT=2 -DCRASHES=0 -DLOSSES=0 -DAGAIN=0 ||
+        bad=1
     return $bad
 }
 

@@ -7,7 +7,8 @@
  * scored file and the summary put on condition. Each request to the bucket is one step; between any
  * two steps another host may do anything. A host may end at any step and begin anew without memory;
  * an answer may be lost, of a write that succeeded or of one that did not; a batch that is done may
- * be delivered again. How often is bounded by the budgets below, which are shared by all.
+ * be delivered again; the baseline may become unreadable, and its ledger be lost with it. How often
+ * is bounded by the budgets below, which are shared by all.
  *
  * An ETag is modelled by what it is used for: a host remembers of the object it has seen that it is
  * unchanged, and every put takes that from all others.
@@ -41,6 +42,10 @@
 #define REPLACE 1 /* may the input of the first be replaced? */
 #endif
 
+#ifndef CORRUPT
+#define CORRUPT 0 /* may the baseline become unreadable? */
+#endif
+
 #define KEYS 2
 #define BIT(k, c) (1 << ((k) + 2 * ((c) - 1))) /* the mark of a content */
 #define BITS(m) (((m) & 1) + (((m) >> 1) & 1) + (((m) >> 2) & 1))
@@ -51,6 +56,7 @@ byte scored[KEYS];
 byte summary[KEYS];
 byte counted[4]; /* what is in the baseline, by the mark's place: k + 2 * (c - 1) */
 byte ledger;
+bool corrupt = false; /* nobody can read it */
 
 byte crashes = CRASHES, losses = LOSSES, again = AGAIN;
 
@@ -92,7 +98,8 @@ inline put_scored(k, c)
 inline put_summary(k, c)
 {
     assert(summary[k] <= c);               /* never an old content's over a newer one's */
-    assert(counted[k + 2 * (c - 1)] == 1); /* never without a count */
+    /* Never without a count; one that was replaced may be missing in a rebuilt baseline. */
+    assert(counted[k + 2 * (c - 1)] == 1 || (CORRUPT && raw[k] != c));
     summary[k] = c;
     for (j : 0 .. HOSTS - 1) {
         same_summary[j * KEYS + k] = false;
@@ -119,7 +126,7 @@ inline write_baseline(marks, new)
 inline forget_all()
 {
     cached = false; fresh[h] = false; marks = 0; drop = 0; verified = false; held = false;
-    grouped = false; looking_round = false;
+    grouped = false; looking_round = false; rebuilding = 0; scored_marks = 0; open_marks = 0;
     for (j : 0 .. KEYS - 1) {
         phase[j] = IDLE; content[j] = 0; uncertain[j] = false; index[j] = 0; snap[j] = 0;
         touched[j] = false; seen_scored[j] = false; seen_summary[j] = false;
@@ -252,6 +259,21 @@ inline write_group()
     fi;
 }
 
+/* What a rebuilt baseline counts. It takes the place of the unreadable one, and of no other. */
+inline write_rebuilt()
+{
+    for (j : 0 .. 2) {
+        counted[j] = ((scored_marks | open_marks) >> j) & 1
+    }
+    for (j : 0 .. HOSTS - 1) {
+        fresh[j] = false
+    }
+    j = 0;
+    ledger = open_marks;
+    corrupt = false;
+    load()
+}
+
 /* A put on condition of the scored file or of the summary, by way of `object`. */
 #define MAY_PUT(object, seen, same, k) ((!seen[k] && object[k] == 0) || (seen[k] && same[h * KEYS + k]))
 
@@ -286,6 +308,7 @@ proctype Host(byte h)
 {
     bool cached, verified, held, grouped, looking_round;
     byte marks, drop, new, j, k;
+    byte rebuilding, scored_marks, open_marks;
     byte phase[KEYS], content[KEYS], index[KEYS], snap[KEYS];
     bool uncertain[KEYS], touched[KEYS], seen_scored[KEYS], seen_summary[KEYS];
 
@@ -379,7 +402,7 @@ end:
       }
     /* ---- the group: the baseline is at hand or read; a verified index spares the looking ---- */
     :: atomic {
-        !grouped && (phase[0] == WAITING || phase[1] == WAITING) ->
+        !grouped && (phase[0] == WAITING || phase[1] == WAITING) && (cached || !corrupt) ->
         grouped = true;
 #ifdef BROKEN_ORDER
         /* The summaries are looked for before the baseline is read. */
@@ -419,7 +442,44 @@ end:
         note_open()
       }
     /* Others than the group read the baseline too. */
-    :: atomic { !cached && !grouped -> load() }
+    :: atomic { !cached && !grouped && !corrupt -> load() }
+#if CORRUPT
+    /* The baseline cannot be read: it is made anew from the summaries, then from the inputs that
+     * have none, which are in the new ledger. */
+    :: atomic {
+        corrupt && !cached && !grouped && rebuilding == 0 ->
+        rebuilding = 1;
+        for (j : 0 .. KEYS - 1) {
+            if
+            :: summary[j] != 0 -> scored_marks = scored_marks | BIT(j, summary[j])
+            :: else
+            fi
+        }
+        j = 0
+      }
+    :: atomic {
+        rebuilding == 1 ->
+        rebuilding = 2;
+#ifndef BROKEN_REBUILD
+        for (j : 0 .. KEYS - 1) {
+            if
+            :: raw[j] != 0 && !(scored_marks & BIT(j, raw[j])) ->
+                open_marks = open_marks | BIT(j, raw[j])
+            :: else
+            fi
+        }
+        j = 0
+#endif
+      }
+    :: atomic {
+        rebuilding == 2 ->
+        if
+        :: corrupt -> write_rebuilt()
+        :: else
+        fi;
+        rebuilding = 0; scored_marks = 0; open_marks = 0
+      }
+#endif
     /* ---- the index is brought up to the bucket, and marks that others left are settled ---- */
     :: atomic {
         !looking_round && (index[0] != summary[0] || index[1] != summary[1] ||
@@ -468,6 +528,21 @@ proctype Producer()
     fi
 }
 
+/* The one who puts a baseline that cannot be read in the place of ours. */
+proctype Vandal()
+{
+    if
+    :: atomic {
+        corrupt = true; ledger = 0;
+        byte j;
+        for (j : 0 .. HOSTS - 1) {
+            fresh[j] = false
+        }
+      }
+    :: skip
+    fi
+}
+
 /* When no host can do anything any more, all must be done: this process then still has a step,
  * which fails; timeout is true exactly when all others are blocked. */
 proctype Judge()
@@ -485,6 +560,9 @@ init
         raw[1] = SECOND;
 #if REPLACE
         run Producer();
+#endif
+#if CORRUPT
+        run Vandal();
 #endif
         run Judge();
         byte i;

@@ -3,9 +3,11 @@
 --   local s = daemon.start{ args = "--reload", env = "X=1" }    on a fresh directory bucket
 --   s:get("/health") -> status, decoded body, text        s:post(path, body, headers)
 --   s:drop("a.csv", text)       put a file under raw/ as a careful program would
+--   s.bucket, s.objects         the bucket: its argument, and its objects (see buckets.lua)
 --   s:wait_for(function() ... end, what)    poll, bounded; fails the spec with the log at hand
 --   s:stop() -> exit code       SIGTERM and wait       s:kill()   SIGKILL
 -- Everything listens on loopback, on a free port, and is stopped by its process id.
+local buckets = require("buckets")
 local files = require("files")
 local http = require("http")
 local json = require("json")
@@ -73,10 +75,19 @@ function daemon:alive()
   return os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)) == true
 end
 
+--- Wait until it has stopped itself (ANOMALYD_STOP_AT).
+function daemon:wait_stopped()
+  self:wait_for(function()
+    local stat = daemon.read(("/proc/%d/stat"):format(self.pid)) or ""
+    return stat:find("^%d+ %b() T ")
+  end, "the process to stop itself")
+end
+
 local function launch(self)
   -- A console of its own: the usual place has room for one service.
-  local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s serve --host 127.0.0.1 "
-    .. "--port 0 --bucket %s %s"):format(self.dir, self.env, daemon.program, self.bucket, self.args)
+  local command = ("env ANOMALYD_CONSOLE=%s/console.sock %s %s %s serve --host 127.0.0.1 "
+    .. "--port 0 --bucket %s %s %s"):format(self.dir, self.objects.env, self.env, daemon.program,
+    self.bucket, self.objects.options, self.args)
   -- The shell that waits writes the exit code down for stop().
   self.pid = tonumber(files.line(("( %s >>%s 2>&1 & echo $! >%s/pid; wait $!; echo $? >%s/code ) "
     .. ">/dev/null 2>&1 & while [ ! -s %s/pid ]; do sleep 0.005; done; cat %s/pid"):format(command,
@@ -92,13 +103,15 @@ local function launch(self)
 end
 
 --- Start a service.
--- @param options {args =, env =, bucket = (default: a fresh directory), scripts =,
---   ca = (a file of certificates: it speaks HTTPS)}
+-- @param options {args =, env =, bucket = its argument, or one of buckets.lua (default: a fresh
+--   directory), ca = (a file of certificates: it speaks HTTPS)}
 function daemon.start(options)
   options = options or {}
   local dir = daemon.directory()
+  local given = options.bucket or dir .. "/bucket"
+  local objects = type(given) == "table" and given or buckets.directory(given)
   local self = setmetatable({ dir = dir, log_path = dir .. "/log", args = options.args or "",
-    env = options.env or "", ca = options.ca, bucket = options.bucket or dir .. "/bucket",
+    env = options.env or "", ca = options.ca, bucket = objects.argument, objects = objects,
     started = 0 }, daemon)
   launch(self)
   return self
@@ -123,14 +136,10 @@ end
 function daemon:get(path) return self:request("GET", path) end
 function daemon:post(path, body, headers) return self:request("POST", path, body, headers) end
 
---- Put a file into the bucket, whole: written beside, then moved in.
-function daemon:drop(name, text)
-  local temporary = self.dir .. "/dropped"
-  daemon.write(temporary, text)
-  assert(os.rename(temporary, self.bucket .. "/raw/" .. name))
-end
+--- Put a file into the bucket, whole.
+function daemon:drop(name, text) self.objects:put("raw/" .. name, text) end
 
-function daemon:object(key) return daemon.read(self.bucket .. "/" .. key) end
+function daemon:object(key) return self.objects:get(key) end
 
 --- Wait for the summary of raw/NAME.csv and return it.
 function daemon:summary(name)

@@ -1,18 +1,18 @@
 --- outcome: what a run over many batches must leave in the bucket, whatever happened on the way.
 --
 --   outcome.rows(n [, seed]) -> CSV text      outcome.event(bucket, key [, etag]) -> an SNS message
---   outcome.check(bucket_path, inputs)     asserts: each input has its scored file and its summary
---       (or its failure record) and nothing else is there; the baseline counts every row once and
---       its moments are those of a sequential run, but for rounding
+--   outcome.check(objects, inputs)     asserts: each input has its scored file and its summary (or
+--       its failure record) and nothing else is there; the baseline counts every row once and its
+--       moments are those of a sequential run, but for rounding
+--
+-- `objects` is a bucket of buckets.lua, such as a daemon's.
 local column = require("column")
 local csv = require("csv")
 local digest = require("digest")
-local files = require("files")
 local json = require("json")
 local assert = require("luassert")
 
 local outcome = {}
-local read = files.read
 
 local CHANNELS = { "temperature", "humidity", "pressure", "wind_speed" }
 outcome.header = "timestamp," .. table.concat(CHANNELS, ",") .. "\n"
@@ -37,15 +37,6 @@ function outcome.event(bucket, key, etag)
     TopicArn = "arn:aws:sns:us-east-1:123456789012:uploads",
     Timestamp = "2026-02-24T00:00:00.000Z",
     Message = json.encode({ Records = json.array({ record }) }) })
-end
-
---- All files below a folder of the bucket: {name = true}.
-local function files_below(path, folder)
-  local found = {}
-  local pipe = io.popen(("cd %s/%s 2>/dev/null && find . -type f"):format(path, folder))
-  for line in pipe:lines() do found[line:sub(3)] = true end
-  pipe:close()
-  return found
 end
 
 local function near(a, b, name)
@@ -76,8 +67,8 @@ local function in_order(inputs, summaries)
   return texts
 end
 
-function outcome.check_baseline(path, texts)
-  local baseline = assert(json.decode(assert(read(path .. "/state/baseline.json"))))
+function outcome.check_baseline(objects, texts)
+  local baseline = assert(json.decode(assert(objects:get("state/baseline.json"))))
   for name, moments in pairs(sequential(texts)) do
     assert.equal(moments.count, baseline[name].count, name .. "'s count")
     for _, field in ipairs({ "mean", "M2", "std" }) do
@@ -86,34 +77,43 @@ function outcome.check_baseline(path, texts)
   end
 end
 
+--- Is this batch done?
+function outcome.is_done(objects, name, text, failing)
+  local key = failing and failing[name] and "failed/" .. name .. ".csv_error.json"
+    or "processed/" .. name .. "_summary.json"
+  local record = json.decode(objects:get(key) or "")
+  return record ~= nil and record.source_etag == digest.md5(text)
+end
+
 --- Is everything done? For polling.
 -- @param inputs {name = text}; failing {name = true}: those that can never be scored
-function outcome.is_complete(path, inputs, failing)
-  for name in pairs(inputs) do
-    local file = failing and failing[name] and "/failed/" .. name .. ".csv_error.json"
-      or "/processed/" .. name .. "_summary.json"
-    local record = json.decode(read(path .. file) or "")
-    if not record or record.source_etag ~= digest.md5(inputs[name]) then return false end
+-- @param seen {name = true} of those that were done at an earlier call, or nil
+function outcome.is_complete(objects, inputs, failing, seen)
+  for name, text in pairs(inputs) do
+    if not (seen and seen[name]) then
+      if not outcome.is_done(objects, name, text, failing) then return false end
+      if seen then seen[name] = true end
+    end
   end
   return true
 end
 
-function outcome.check(path, inputs, failing)
+function outcome.check(objects, inputs, failing)
   local expected, summaries = {}, {}
   for name, text in pairs(inputs) do
     if not (failing and failing[name]) then
-      expected[name .. ".csv"], expected[name .. "_summary.json"] = true, true
-      local summary = json.decode(assert(read(path .. "/processed/" .. name .. "_summary.json")))
-      local frame = assert(csv.parse(assert(read(path .. "/processed/" .. name .. ".csv")),
-        { text_only = true }))
+      local scored, record = "processed/" .. name .. ".csv", "processed/" .. name .. "_summary.json"
+      expected[scored], expected[record] = true, true
+      local summary = json.decode(assert(objects:get(record)))
+      local frame = assert(csv.parse(assert(objects:get(scored)), { text_only = true }))
       assert.equal(digest.md5(text), summary.source_etag)
       assert.equal(summary.total_rows, frame.rows)
       assert.equal(summary.anomaly_count, #frame:select("anomaly", "True", 1000))
       summaries[name] = summary
     end
   end
-  assert.same(expected, files_below(path, "processed"))
-  outcome.check_baseline(path, in_order(inputs, summaries))
+  assert.same(expected, objects:keys("processed/"))
+  outcome.check_baseline(objects, in_order(inputs, summaries))
 end
 
 return outcome

@@ -1,11 +1,15 @@
 --- radosgw: a real S3 server for the functional specs.
 --
 --     local server, reason = radosgw.start()      nil when there is none: mark the spec pending
---     server.endpoint, server.keys, server.env, server:make_bucket(name), server:stop()
+--     server.endpoint, server.keys, server.env
+--     server:make_bucket(name), server:keep_versions(name)
+--     server:kill_gateway(), server:start_gateway()        nil for a server that is not ours
 --
--- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh). With
+-- Starts Ceph's gateway where its Debian packages are installed (spec/support/radosgw.sh), once for
+-- all specs of a process; it is stopped when that process has ended, however it did. With
 -- ANOMALYD_TEST_S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN,
 -- AWS_REGION) in the environment the specs run against that endpoint instead.
+local digest = require "digest"
 local files = require "files"
 local http = require "http"
 local sigv4 = require "sigv4"
@@ -63,11 +67,26 @@ local function start_once()
       secret_access_key = "testSecretKey+with/slash0000000000000001" } }, Server)
   self.env = env_of(self)
   local ok = os.execute(("env %s sh %s start %s %d"):format(self.env, SCRIPT, dir, port))
-  return ok and self
+  if not ok then return false end
+  -- Who waits for the end of this process is a process of its own.
+  os.execute(([[pid=$PPID; (
+    while kill -0 $pid 2>/dev/null; do sleep 0.5; done
+    sh %s stop %s
+  ) </dev/null >/dev/null 2>&1 &]]):format(SCRIPT, dir))
+  self.kill_gateway = function()
+    os.execute(("kill -KILL $(cat %s/rgw.pid)"):format(dir))
+  end
+  self.start_gateway = function()
+    assert(os.execute(("env %s sh %s gateway %s %d"):format(self.env, SCRIPT, dir, port)))
+  end
+  return self
 end
 
---- Start a server. @return the server; or nil and why there is none
+local running
+
+--- Start a server, or take the one that runs. @return the server; or nil and why there is none
 function radosgw.start()
+  if running then return running end
   local endpoint = os.getenv("ANOMALYD_TEST_S3_ENDPOINT")
   if endpoint then return given_server(endpoint) end
   for _, program in ipairs { "radosgw", "ceph-mon", "ceph-osd", "monmaptool", "curl" } do
@@ -77,26 +96,34 @@ function radosgw.start()
   end
   -- A monitor that is asked too early ends the start; then a second one does it.
   for _ = 1, 3 do
-    local self = start_once()
-    if self then return self end
+    running = start_once()
+    if running then return running end
   end
   error("radosgw did not start")
 end
 
---- Make a bucket; it is no failure when it is ours already.
-function Server:make_bucket(name)
+local function put(self, path, query, body)
   local host = self.endpoint:match("^https?://(.-)/*$")
-  local signed = sigv4.sign { method = "PUT", path = "/" .. name, headers = { { "Host", host } },
+  local signed = sigv4.sign { method = "PUT", path = path, query = query, body = body,
+    headers = { { "Host", host }, { "X-Amz-Content-Sha256", digest.sha256(body) } },
     region = self.region, service = "s3", access_key_id = self.keys.access_key_id,
     secret_access_key = self.keys.secret_access_key, session_token = self.keys.session_token }
-  local answer = assert(http.request { method = "PUT", url = self.endpoint .. "/" .. name,
-    headers = signed.headers })
+  return assert(http.request { method = "PUT", headers = signed.headers, body = body,
+    url = self.endpoint .. path .. (query ~= "" and "?" .. query or "") })
+end
+
+--- Make a bucket; it is no failure when it is ours already.
+function Server:make_bucket(name)
+  local answer = put(self, "/" .. name, "", "")
   assert(answer.status == 200 or answer.status == 409, answer.status .. ": " .. answer.body)
 end
 
-function Server:stop()
-  if self.dir then os.execute(("sh %s stop %s"):format(SCRIPT, self.dir)) end
-  self.dir = nil
+--- Have a bucket keep the versions of its objects.
+function Server:keep_versions(name)
+  local answer = put(self, "/" .. name, "versioning=", '<VersioningConfiguration xmlns='
+    .. '"http://s3.amazonaws.com/doc/2006-03-01/"><Status>Enabled</Status>'
+    .. "</VersioningConfiguration>")
+  assert(answer.status == 200, answer.status .. ": " .. answer.body)
 end
 
 return radosgw

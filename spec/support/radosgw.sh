@@ -2,12 +2,13 @@
 # radosgw: a one-node Ceph with an S3 gateway on loopback, for the functional specs.
 #
 #   radosgw.sh start DIR PORT      DIR is made; the gateway listens on PORT, the rest on PORT+1..+60
+#   radosgw.sh gateway DIR PORT    starts the gateway again that was killed; the data is still there
 #   radosgw.sh stop DIR            stops what was started, by its process ids; removes DIR
 #
 # Needs the Debian packages radosgw, ceph-mon, ceph-osd and ceph-common. All data is in memory. The
 # cluster itself knows no passwords (nothing but this reaches it); S3 requests are verified.
 set -eu
-command=${1:?start or stop}
+command=${1:?start, gateway or stop}
 dir=${2:?a directory}
 
 stop() {
@@ -30,8 +31,33 @@ if [ "$command" = stop ]; then
     exit 0
 fi
 port=${3:?a port}
+start_gateway() {
+    # shellcheck disable=SC2086
+    radosgw $conf -f -n client.rgw.a >"$dir/rgw.out" 2>&1 </dev/null &
+    echo $! >"$dir/rgw.pid"
+    await rgw curl -fsS -o /dev/null "http://127.0.0.1:$port/"
+}
+
+# Wait at most 60 seconds for "$@" to succeed while the daemon of $1 lives.
+await() {
+    pid=$(cat "$dir/$1.pid")
+    shift
+    i=0
+    until "$@" >/dev/null 2>&1; do
+        i=$((i + 1))
+        kill -0 "$pid" 2>/dev/null && [ $i -lt 300 ] || exit 1
+        sleep 0.2
+    done
+}
+
+conf="-c $dir/ceph.conf"
+if [ "$command" = gateway ]; then
+    start_gateway
+    exit 0
+fi
 mkdir -p "$dir/mon" "$dir/osd" "$dir/rgw" "$dir/run"
 dir=$(cd "$dir" && pwd)
+conf="-c $dir/ceph.conf"
 trap 'code=$?; [ $code = 0 ] || { tail -n 5 "$dir"/*.out >&2; stop; }' EXIT
 
 cat >"$dir/ceph.conf" <<END
@@ -72,6 +98,8 @@ mon data avail crit = 1
 mon data = $dir/mon
 [osd]
 osd data = $dir/osd
+osd client watch timeout = 2
+osd default notify timeout = 2
 osd objectstore = memstore
 memstore device bytes = 1073741824
 osd max object name len = 460
@@ -87,20 +115,14 @@ rgw enable usage log = false
 rgw enable quota threads = false
 rgw dns name = localhost
 END
-conf="-c $dir/ceph.conf"
 
-# Wait at most 60 seconds for "$@" to succeed while the daemon of $1 lives.
-await() {
-    pid=$(cat "$dir/$1.pid")
-    shift
-    i=0
-    until "$@" >/dev/null 2>&1; do
-        i=$((i + 1))
-        kill -0 "$pid" 2>/dev/null && [ $i -lt 300 ] || exit 1
-        sleep 0.2
-    done
-}
+# An OSD that speaks before it knows the monitors' map is told "wrong fsid" and ends: once more then.
 osd_is_up() {
+    # shellcheck disable=SC2086
+    kill -0 "$(cat "$dir/osd.pid")" 2>/dev/null || {
+        ceph-osd $conf -f -i 0 --osd-data "$dir/osd" >>"$dir/osd.out" 2>&1 </dev/null &
+        echo $! >"$dir/osd.pid"
+    }
     # shellcheck disable=SC2086
     timeout 5 ceph $conf osd stat | grep -q '1 up'
 }
@@ -120,10 +142,8 @@ osd_is_up() {
     ceph-osd $conf --mkfs -i 0 --osd-uuid "$uuid" --osd-data "$dir/osd" >>"$dir/setup.out" 2>&1
     ceph-osd $conf -f -i 0 --osd-data "$dir/osd" >"$dir/osd.out" 2>&1 </dev/null &
     echo $! >"$dir/osd.pid"
-    await osd osd_is_up
-    radosgw $conf -f -n client.rgw.a >"$dir/rgw.out" 2>&1 </dev/null &
-    echo $! >"$dir/rgw.pid"
-    await rgw curl -fsS -o /dev/null "http://127.0.0.1:$port/"
+    await mon osd_is_up
+    start_gateway
     radosgw-admin $conf -n client.rgw.a user create --uid=tester --display-name=tester \
         --access-key="$AWS_ACCESS_KEY_ID" --secret-key="$AWS_SECRET_ACCESS_KEY" >>"$dir/setup.out" 2>&1
 }

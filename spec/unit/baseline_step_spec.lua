@@ -111,6 +111,26 @@ describe("baseline_step", function()
     end
   end)
 
+  it("says that a server has no conditional writes, and does not ask it all the time", function()
+    store.body, store.version = baseline.format(baseline.empty()), 7
+    local asked, good, result = 0, store.put, nil
+    store.put = function()
+      asked = asked + 1
+      return nil, "not the one expected", "PreconditionFailed"
+    end
+    task.spawn(function() result = enter(mark(1)) end)
+    local deadline = host.now() + 10
+    while not state.trouble and host.now() < deadline do task.sleep(0.01) end
+    assert.matches("no conditional writes that work", state.trouble)
+    local before = asked
+    task.sleep(0.3)
+    assert.is_true(asked - before < 6)
+    store.put = good
+    while not result and host.now() < deadline do task.sleep(0.01) end
+    assert.equal("counted", result.kind)
+    assert.is_nil(state.trouble)
+  end)
+
   it("asks for the input when a write may have counted, or it was read long ago", function()
     local asked = {}
     local function look(uncertain)
@@ -188,6 +208,43 @@ describe("baseline_step", function()
     })
     assert.same({ "error", "counted", "error", "duplicate" }, kinds)
     assert.equal(1, count())
+  end)
+
+  it("holds nothing for a batch whose task is cancelled while it waits", function()
+    local first = step.turn(state)
+    local id, ended
+    task.spawn(function()
+      id = task.id()
+      pcall(enter, mark(1))
+      ended = true
+    end)
+    task.sleep(0.01)
+    task.cancel(id) -- the first turn is open, so it waits
+    task.sleep(0.01)
+    assert.is_true(ended)
+    assert.is_nil(next(state.waiting))
+    assert.equal("counted", enter(mark(2), { turn = first }).kind)
+    assert.equal("counted", enter(mark(3)).kind)
+    assert.equal(2, count())
+    -- The same while it is being carried out: it is counted, and is nobody's any more.
+    local looking, go = task.signal(), task.signal()
+    task.spawn(function()
+      id = task.id()
+      pcall(enter, mark(4), { look = function()
+        looking:fire()
+        go:wait(5)
+        return { kind = "open" }
+      end })
+    end)
+    looking:wait(5)
+    task.cancel(id)
+    go:fire()
+    local deadline = host.now() + 5
+    while count() < 3 and host.now() < deadline do task.sleep(0.01) end
+    step.finished(state, mark(2), context)
+    step.finished(state, mark(3), context)
+    assert.same({}, state.inflight)
+    assert.same({ mark(4) }, step.foreign(state))
   end)
 
   it("does not gather marks of batches that were done before", function()

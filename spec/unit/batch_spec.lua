@@ -75,6 +75,18 @@ describe("the channels of a batch", function()
     assert.is_nil(self)
     assert.truthy(message:find("wanted are t, h", 1, true))
   end)
+
+  it("must have names that a summary has room for", function()
+    local names = {}
+    for i = 1, 30 do names[i] = ("%02d"):format(i) .. ("n"):rep(10000) end
+    local row = ("1,"):rep(29) .. "1\n"
+    local self, _, code = batch.open(table.concat(names, ",") .. "\n" .. row, AUTO, {})
+    assert.is_nil(self)
+    assert.equal("TooLarge", code)
+    names[30], names[29], names[28], names[27] = "a", "b", "c", "d"
+    self = assert(batch.open(table.concat(names, ",") .. "\n" .. row, AUTO, {}))
+    assert.equal(30, #self.channels)
+  end)
 end)
 
 describe("a batch", function()

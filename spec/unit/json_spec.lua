@@ -168,6 +168,14 @@ describe("json.decode", function()
     assert.equal('{"é":1,"a":2}', through('{"\\u00e9":1,"a":2}'))
   end)
 
+  it("keeps names with escapes in their places, each once", function()
+    assert.equal([[{"a\\n":1,"b":[{"A":2,"B":3}],"c\nd":4}]],
+      through([[{"a\\n":0,"b":[{"\u0041":1,"B":3,"A":2}],"c\nd":4,"a\u005cn":1}]]))
+    assert.equal([[{"x":3,"y":2}]], through('{"x":1,"y":2,"x":3}'))
+    local message = select(2, json.decode([[{"a\ud83d":1}]]))
+    assert.matches("^Invalid \\uXXXX escape", message)
+  end)
+
   it("gives integers for whole numbers up to 2^53 that have no fraction", function()
     local function kind(text)
       local value = json.decode(text)

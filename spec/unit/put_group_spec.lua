@@ -1,9 +1,10 @@
 -- Small puts of many tasks, gathered into groups.
 local put_group = require "put_group"
 
--- Tasks of our own: each runs until it waits, and goes on when run() comes round.
+-- Tasks of our own: each runs until it waits, and goes on when run() comes round. pause() raises in
+-- a task that was cancelled, as a wait does.
 local function scheduler()
-  local ready, task = {}, {}
+  local ready, task, cancelled = {}, {}, {}
   function task.spawn(fn, ...)
     local arguments = table.pack(...)
     ready[#ready + 1] = coroutine.create(function() fn(table.unpack(arguments)) end)
@@ -24,22 +25,28 @@ local function scheduler()
     while #ready > 0 do assert(coroutine.resume(table.remove(ready, 1))) end
   end
   local function pause()
-    ready[#ready + 1] = coroutine.running()
-    coroutine.yield()
+    local this = coroutine.running()
+    if not cancelled[this] then
+      ready[#ready + 1] = this
+      coroutine.yield()
+    end
+    if cancelled[this] then error("the task was cancelled", 0) end
   end
-  return task, run, pause
+  local function cancel(one) cancelled[one] = true end
+  return task, run, pause, cancel
 end
 
 describe("put_group", function()
-  local task, run, pause, groups, singles, put
+  local task, run, pause, cancel, writer, groups, singles, put
 
   before_each(function()
-    task, run, pause = scheduler()
-    groups, singles = {}, {}
+    task, run, pause, cancel = scheduler()
+    groups, singles, writer = {}, {}, nil
     local bucket = {}
     function bucket.put(_, key, body)
       if type(key) ~= "string" then error("bad key", 0) end
       singles[#singles + 1] = key
+      pause()
       return { etag = "single " .. body }
     end
     function bucket.put_all(_, puts)
@@ -51,6 +58,7 @@ describe("put_group", function()
           or { etag = "group " .. one.body }
       end
       groups[#groups + 1] = group
+      writer = coroutine.running()
       pause()
       return results, 0
     end
@@ -112,6 +120,44 @@ describe("put_group", function()
     assert.is_false(ok)
     assert.matches("bad key", message)
     assert.equal("single x", good.etag)
+  end)
+
+  it("leaves nobody waiting when the task that writes is cancelled or fails", function()
+    local answers, ended = {}, 0
+    local function start(n)
+      task.spawn(function()
+        local ok, result = pcall(put, "k" .. n, tostring(n))
+        ended = ended + 1
+        answers[n] = ok and result.etag
+      end)
+    end
+    for i = 1, 3 do start(i) end
+    -- While the first group is in its hands and others wait.
+    task.spawn(function()
+      while not writer do pause() end
+      for i = 4, 200 do start(i) end
+      cancel(writer)
+    end)
+    run()
+    assert.equal(200, ended)
+    for i = 1, 3 do assert.equal("single " .. i, answers[i]) end
+    for i = 4, 200 do assert.matches(" " .. i .. "$", answers[i]) end
+    start(201)
+    run()
+    assert.equal("group 201", answers[201])
+  end)
+
+  it("leaves nobody waiting when no task can be had", function()
+    local spawn, ok, answer = task.spawn, nil, nil
+    spawn(function()
+      task.spawn = function() error("not enough memory", 0) end
+      ok = pcall(put, "a", "1")
+      task.spawn = spawn
+      answer = put("b", "2")
+    end)
+    run()
+    assert.is_false(ok)
+    assert.equal("group 2", answer.etag)
   end)
 
   it("lets replacements, metadata and large bodies go their own way", function()

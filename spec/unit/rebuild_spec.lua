@@ -11,6 +11,7 @@ local column = require("column")
 local context = require("context")
 local json = require("json")
 local memory_bucket = require("memory_bucket")
+local moments = require("moments")
 local rebuild = require("rebuild")
 
 local function near(a, b)
@@ -27,7 +28,7 @@ describe("rebuild", function()
         all[#all + 1] = values[i]
       end
       local m = column.moments(column.new(values))
-      merged = rebuild.merge(merged, m)
+      merged = moments.merge(merged, m)
       state = column.moments(column.new(values), state)
     end
     assert.equal(#all, merged.count)

@@ -61,6 +61,7 @@ static const luaL_Reg modules[] = {
     {"http", luaopen_http},
     {"iforest", luaopen_iforest},
     {"line_edit", luaopen_line_edit},
+    {"json_reader", luaopen_json_reader},
     {"json_writer", luaopen_json_writer},
     {"number", luaopen_number},
     {"s3_call", luaopen_s3_call},

@@ -18,6 +18,7 @@ MODULE int luaopen_digest(lua_State *L);
 MODULE int luaopen_directory(lua_State *L);
 MODULE int luaopen_http(lua_State *L);
 MODULE int luaopen_iforest(lua_State *L);
+MODULE int luaopen_json_reader(lua_State *L);
 MODULE int luaopen_json_writer(lua_State *L);
 MODULE int luaopen_number(lua_State *L);
 MODULE int luaopen_s3_call(lua_State *L);
