@@ -91,7 +91,8 @@ local function accept(events, request)
   if shared.draining then return unavailable("the service is stopping") end
   if not queue.room(shared.queue, #events) then return unavailable("the queue is full") end
   for _, event in ipairs(events) do
-    context.accept({ key = event.key, etag = event.etag, request_id = request.id, source = "sns" })
+    context.accept({ key = event.key, etag = event.etag, size = event.size, request_id = request.id,
+      source = "sns" })
   end
 end
 

@@ -4,6 +4,9 @@
 -- object is read when its time comes); while it runs, an event for another content of the key makes
 -- it run again afterwards. What fails for a passing reason is tried again for as long as it takes,
 -- with jittered back-off. The state is a plain table that outlives a generation.
+--
+-- Large files are not all held in memory at once: while those that run are as large together as
+-- they may be, the next batch waits, and with it those behind it.
 local task = require("task")
 
 local queue = {}
@@ -11,10 +14,12 @@ local queue = {}
 local RECENT = 500
 
 --- A fresh state.
--- @param options {limit = most batches waiting, width = batches side by side}
+-- @param options {limit = most batches waiting, width = batches side by side, bytes = how large
+--   the files of several that run may be together, or nil: of any size}
 function queue.new(options)
-  return { limit = options.limit, width = options.width, waiting = {}, first = 1, last = 0,
-    by_key = {}, running = 0, recent = {}, changed = task.signal(), counts = {} }
+  return { limit = options.limit, width = options.width, most_bytes = options.bytes or math.huge,
+    waiting = {}, first = 1, last = 0, by_key = {}, running = 0, bytes = 0, recent = {},
+    changed = task.signal(), counts = {} }
 end
 
 function queue.length(state) return state.last - state.first + 1 end
@@ -53,9 +58,10 @@ local function go_on(state, context)
   if newest == context then start_ready(state, context) else newest.start_ready() end
 end
 
-local function run(state, item, context)
+local function run(state, item, context, bytes)
   local ok, result, message, code = xpcall(context.process, debug.traceback, item)
   state.running = state.running - 1
+  state.bytes = state.bytes - bytes
   if not ok then result, message, code = nil, result, "ScriptError" end
   if result == nil then
     item.attempts = item.attempts + 1
@@ -73,14 +79,24 @@ local function run(state, item, context)
   go_on(state, context)
 end
 
+--- May the next one begin? One runs always, however large it is.
+local function is_room(state)
+  if queue.length(state) == 0 or state.draining then return false end
+  local size = state.waiting[state.first].size or 0
+  return state.running < state.width
+    and (state.running == 0 or state.bytes + size <= state.most_bytes)
+end
+
 --- Start waiting batches while there is room. `context` is the current generation's.
 function start_ready(state, context)
-  while state.running < state.width and queue.length(state) > 0 and not state.draining do
+  while is_room(state) do
     local item = pop(state)
+    local bytes = item.size or 0
     item.state = "running"
     item.started = context.time()
     state.running = state.running + 1
-    task.spawn(run, state, item, context)
+    state.bytes = state.bytes + bytes
+    task.spawn(run, state, item, context, bytes)
   end
 end
 queue.start_ready = start_ready
@@ -100,12 +116,13 @@ function retry_later(state, item, context, message, code)
 end
 
 --- Take a batch.
--- @param event {key, etag or nil, request_id or nil, source, after = the etag that was just done}
+-- @param event {key, etag, size and request_id or nil, source, after = the etag that was just done}
 -- @param owed it was taken before, while its key was being worked on: there is always room for it
 -- @return "queued" | "known"; or nil, message, "QueueFull" | "Draining"
 function queue.accept(state, event, context, owed)
   local item = state.by_key[event.key]
   if item then
+    item.size = math.max(item.size or 0, event.size or 0)
     -- What a list of keys shows is no news about content that is being read just now.
     if item.state == "running" and event.source ~= "reconcile" and
       not (event.etag and event.etag == item.etag) then
@@ -120,7 +137,8 @@ function queue.accept(state, event, context, owed)
     return nil, ("the queue holds %d batches, its limit"):format(state.limit), "QueueFull"
   end
   item = { key = event.key, request_id = event.request_id, source = event.source,
-    hint = event.etag, after = event.after, accepted = context.time(), attempts = 0 }
+    hint = event.etag, size = event.size, after = event.after, accepted = context.time(),
+    attempts = 0 }
   state.by_key[event.key] = item
   push(state, item)
   start_ready(state, context)

@@ -135,7 +135,7 @@ local function queue_all(open, context)
     -- An event may have brought it to its end since the list was made.
     if context.is_complete(object.key) and is_open(context.history_state, object) then
       local taken, reason = context.accept({ key = object.key, etag = object.etag,
-        source = "reconcile" })
+        size = object.size, source = "reconcile" })
       if not taken then
         context.log("info", "reconcile stopped early", { reason = reason })
         break

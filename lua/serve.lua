@@ -50,8 +50,13 @@ local function watch_bucket(handle)
     local key = "raw/" .. event.name
     local context = shared.context
     if not context.is_input(key) then return end
-    while not shared.draining and handle.bucket:complete(key) == false do task.sleep(0.05) end
-    local taken, reason = context.accept({ key = key, source = "directory" })
+    local complete, size = handle.bucket:complete(key)
+    while complete == false and not shared.draining do
+      task.sleep(0.05)
+      complete, size = handle.bucket:complete(key)
+    end
+    local taken, reason = context.accept({ key = key, size = complete and size or nil,
+      source = "directory" })
     if not taken then host.log("warning", "not queued; the next look finds it", { key = key,
       reason = reason }) end
   end

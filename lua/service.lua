@@ -73,7 +73,7 @@ local function prepare(shared)
   shared.baseline = shared.baseline or step.new()
   shared.history = shared.history or history.new()
   shared.queue = shared.queue or queue.new({ limit = shared.options.queue_limit or 10000,
-    width = 64 })
+    width = 64, bytes = memory.files_at_once() })
 end
 
 --- The ledger has no room: see soon whose marks they are.

@@ -49,6 +49,51 @@ describe("the queue", function()
     assert.equal(1, #queue.list(state, "done", 1))
   end)
 
+  it("holds large files back while those that run are as large together as they may be", function()
+    local order, bytes, most = {}, 0, 0
+    local state = queue.new({ limit = 100, width = 64, bytes = 100 })
+    local context = context_of(function(item)
+      order[#order + 1] = item.key
+      bytes = bytes + (item.size or 0)
+      most = math.max(most, bytes)
+      task.sleep(0.002)
+      bytes = bytes - (item.size or 0)
+      return "done"
+    end)
+    -- One that is larger than all there is runs alone; one of unknown size needs no room.
+    local sizes = { 40, 60, 1, 1000, 30, 30, 30, 30, 99, false, 10 }
+    local expected = {}
+    for i, size in ipairs(sizes) do
+      expected[i] = "k" .. i
+      queue.accept(state, { key = "k" .. i, size = size or nil }, context)
+    end
+    assert.equal(2, state.running)
+    settle(state)
+    assert.same(expected, order)
+    assert.equal(1000, most)
+    assert.equal(0, state.bytes)
+  end)
+
+  it("waits for the largest size that was told of a file", function()
+    local gate, begun = task.signal(), 0
+    local state = queue.new({ limit = 100, width = 64, bytes = 100 })
+    local context = context_of(function()
+      begun = begun + 1
+      gate:wait(10)
+      return "done"
+    end)
+    queue.accept(state, { key = "a", size = 90 }, context)
+    queue.accept(state, { key = "b", size = 50 }, context)
+    queue.accept(state, { key = "b", size = 5 }, context)
+    task.sleep(0.01)
+    assert.equal(1, begun)
+    gate:fire()
+    task.sleep(0.01)
+    assert.equal(2, begun)
+    gate:fire()
+    settle(state)
+  end)
+
   it("knows a batch while it waits or runs", function()
     local gate, runs = task.signal(), {}
     local state = queue.new({ limit = 100, width = 1 })

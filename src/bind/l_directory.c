@@ -12,7 +12,7 @@
  *       -> results, failures: {etag=} or {message=, code=} for each, and how many failed; what
  *       succeeded is durable on return, and the syncs are shared, so this is the way to write many
  *   bucket:delete(key)                -> true           also when there is no such object
- *   bucket:complete(key)              -> true or false  false while a process writes the file
+ *   bucket:complete(key)              -> true or false, size   false while a process writes the file
  *   bucket:list{prefix=, start_after=, limit=} -> next  next() gives the next page, an array of 1 to
  *       `limit` (1000) of {key=, size=, last_modified=, changed=, etag= when known without
  *       reading}, in the
@@ -195,7 +195,7 @@ static void complete_work(struct bridge_op *op, struct crew *crew)
     struct key_op *k = (struct key_op *)op;
 
     (void)crew;
-    k->result = directory_complete(k->d, &k->key, &k->fail);
+    k->result = directory_complete(k->d, &k->key, &k->object.size, &k->fail);
 }
 
 static void writable_work(struct bridge_op *op, struct crew *crew)
@@ -315,9 +315,19 @@ static int l_delete(lua_State *L)
     return run_key(L, &delete_type, 0, answer_done);
 }
 
+static int complete_done(lua_State *L, int status, lua_KContext ctx)
+{
+    int n = answer_done(L, status, ctx);
+
+    if (n > 1)
+        return n;
+    lua_pushinteger(L, (lua_Integer)((struct key_op *)ctx)->object.size);
+    return 2;
+}
+
 static int l_complete(lua_State *L)
 {
-    return run_key(L, &complete_type, 0, answer_done);
+    return run_key(L, &complete_type, 0, complete_done);
 }
 
 static int l_writable(lua_State *L)

@@ -90,8 +90,9 @@ int directory_head(struct directory *d, const struct directory_key *key,
 
 /* Is the file finished, as far as can be known? 1 when no process has it open for writing, 0 when
  * one has, -1 with `fail`. Where the system does not tell (another user's file, some network file
- * systems), finished means that it has not changed for two seconds. */
-int directory_complete(struct directory *d, const struct directory_key *key, struct fail *fail);
+ * systems), finished means that it has not changed for two seconds. *size is how large it is now. */
+int directory_complete(struct directory *d, const struct directory_key *key, size_t *size,
+                       struct fail *fail);
 
 struct directory_put {
     struct directory_key key;

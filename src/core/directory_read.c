@@ -327,7 +327,8 @@ static int is_written(int fd)
     return 0;
 }
 
-int directory_complete(struct directory *d, const struct directory_key *key, struct fail *fail)
+int directory_complete(struct directory *d, const struct directory_key *key, size_t *size,
+                       struct fail *fail)
 {
     struct stat st;
     const char *leaf;
@@ -340,6 +341,7 @@ int directory_complete(struct directory *d, const struct directory_key *key, str
     close(parent);
     if (fd == -1)
         return open_fail(written, key, fail);
+    *size = (size_t)st.st_size;
     written = is_written(fd);
     close(fd);
     return written == -1 ? etag_settled(&st) : !written;
