@@ -335,8 +335,8 @@ static int find_header(struct csv *csv, char delimiter, const struct csv_limits 
                         "line %zu: the header has %zu bytes, more than max_row_bytes = %zu", *line,
                         (size_t)csv->header.length, limits->row_bytes);
     if (csv->n_columns > limits->columns)
-        return fail_set(fail, "TooLarge", "line %zu: %zu columns, more than max_columns = %zu", *line,
-                        csv->n_columns, limits->columns);
+        return fail_set(fail, "TooLarge", "line %zu: %zu columns, more than max_columns = %zu",
+                        *line, csv->n_columns, limits->columns);
     return check_bytes(csv, *line, fail);
 }
 
