@@ -1,3 +1,4 @@
+/* json_scan: see json_scan.h. */
 #include "core/json_scan.h"
 
 #include "core/number.h"
