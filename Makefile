@@ -131,7 +131,7 @@ $(BUILD)/lua/%.so: $(BUILD)/obj/src/bind/l_%.o $(BUILD)/libbind.a $(BUILD)/libco
 	    $(shell pkg-config --libs libcurl libcrypto expat) -lm
 
 # The Lua files, compiled: see src/bind/compiled.h.
-$(BUILD)/gen/library.bin: src/bind/compiled.lua $(sort $(wildcard lua/*.lua scripts/*.lua))
+$(BUILD)/gen/library.bin: src/bind/compiled.lua $(sort $(wildcard lua/*.lua scripts/*.lua)) | $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,LUAC,$@)
 	$(Q)md5sum $(filter-out $<,$^) | $(LUA) $< $@
