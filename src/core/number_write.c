@@ -47,7 +47,9 @@ static struct wide times(struct power g, uint64_t c)
 /* g * 2^n, 0 < n < 64. */
 static struct wide shifted(struct power g, int n)
 {
-    return (struct wide){(uint128)g.high << n | g.low >> (64 - n), g.low << n};
+    uint128 top = g.high >> (64 - n); /* not g.high << n: that would provide for n of 64 and more */
+
+    return (struct wide){top << 64 | g.high << n | g.low >> (64 - n), g.low << n};
 }
 
 static uint128 high_of_sum(struct wide a, struct wide b)
