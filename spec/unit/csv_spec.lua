@@ -480,6 +480,31 @@ describe("a frame", function()
   end)
 end)
 
+describe("a frame's text", function()
+  it("is held as long as the frame, whenever the collector runs", function()
+    local function is_held(text)
+      for _, held in next, debug.getregistry()["anomalyd.csv.pins"] do
+        if held == text then return true end
+      end
+    end
+    local pause, step = collectgarbage("setpause", 50), collectgarbage("setstepmul", 999)
+    local frames = {}
+    for i = 1, 30000 do
+      local text = ("a,b\n%d,2\n"):format(i) .. ("3,4\n"):rep(i % 50)
+      frames[i % 37] = csv.parse(text) -- and one before it becomes garbage
+      if not is_held(text) then error("let go of at frame " .. i) end
+    end
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", step)
+    for i = 0, 36 do frames[i]:close() end
+    parse("a\n1\n"):close()
+    collectgarbage()
+    collectgarbage()
+    parse("a\n1\n"):close()
+    assert.is_nil(next(debug.getregistry()["anomalyd.csv.pins"]))
+  end)
+end)
+
 describe("columns of flags", function()
   it("are written as columns of numbers are", function()
     local frame = parse("a\n1\n0\n-1\nx\n")

@@ -42,14 +42,13 @@ static void push_pins(lua_State *L)
     }
 }
 
-/* Push a pin for the string at `index`. */
 struct csv_pin *csv_pin_push(lua_State *L, int index)
 {
     struct csv_pin *pin;
 
     push_pins(L);
     pin = lua_newuserdatauv(L, sizeof *pin, 0);
-    atomic_init(&pin->released, true); /* until somebody has taken it */
+    atomic_init(&pin->released, false);
     lua_pushvalue(L, -1);
     lua_pushvalue(L, index);
     lua_rawset(L, -4);

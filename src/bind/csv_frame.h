@@ -47,8 +47,8 @@ void csv_frame_push_text(lua_State *L, const char *raw, size_t n);
 int csv_frame_no_memory(lua_State *L);
 
 /* Push a pin, a userdata that keeps the string at `index` alive until csv_pin_release, wherever the
- * coroutine, the frame and their boxes have gone by then: a worker may still be reading. A new pin
- * counts as released; set `released` to false when handing it to a reader. */
+ * coroutine, the frame and their boxes have gone by then: a worker may still be reading. It counts
+ * as held from the start, so it is to be handed to who releases it before anything can raise. */
 struct csv_pin *csv_pin_push(lua_State *L, int index);
 
 /* The string is not read any more; on any thread. It is let go of at the next csv.parse or close. */

@@ -159,9 +159,8 @@ static void read_options(lua_State *L, int index, struct csv_options *o)
 /* Push the box of an operation that parses the file or the text at 1. */
 static struct parse_op *parse_new(lua_State *L)
 {
-    struct file_text *file = csv_file_test(L, 1);
-    struct csv_pin *pin = file == NULL ? csv_pin_push(L, 1) : NULL;
     struct parse_op *p = (struct parse_op *)bridge_new(L, &parse_type);
+    struct file_text *file = csv_file_test(L, 1);
 
     if (file != NULL) {
         p->text = file->bytes;
@@ -170,9 +169,9 @@ static struct parse_op *parse_new(lua_State *L)
         p->release = release_file;
     } else {
         p->text = lua_tolstring(L, 1, &p->size);
-        p->owner = pin;
+        p->owner = csv_pin_push(L, 1);
         p->release = csv_pin_release;
-        atomic_store(&pin->released, false);
+        lua_pop(L, 1);
     }
     return p;
 }
