@@ -61,6 +61,11 @@ local function read(state, context)
   local found, message, code = context.store:get(keys.baseline)
   if not found and code ~= "NoSuchKey" then return nil, message, code end
   if not found then return { object = baseline.empty(), marks = {} } end
+  -- Without it nothing could be written in its place alone.
+  if not found.etag then
+    return nil, ("the answer for %s has no ETag: is this a server of S3's kind?")
+      :format(keys.baseline), "NoETag"
+  end
   local object, why = baseline.parse(found.body)
   if not object then
     -- Our own that are between their count and their summary are then known by their summary.

@@ -38,6 +38,9 @@ inside() {
             mknod -m 666 "$root/dev/${node%:*}" c 1 "${node#*:}"
         done
         mkdir -m 1777 "$root/dev/shm"
+        mkdir "$root/dev/pts"
+        mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
+        ln -s pts/ptmx "$root/dev/ptmx"
         ln -s /proc/self/fd "$root/dev/fd"
         exec chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"
         ' sh "$copy" "$@" </dev/null

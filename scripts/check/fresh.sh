@@ -14,11 +14,11 @@ command="make $goal"
 [ "$goal" != ci ] || command="bash .ci/run"
 . "$(dirname "$0")/empty_system.sh"
 empty_system "$dist"
-git clone -q --no-hardlinks . "$copy/root/anomalyd"
+git clone -q --no-hardlinks . "$copy/srv/anomalyd"
 echo "fresh: $dist, $(git rev-parse --short HEAD), $command"
 
 run() {
-    inside CI=true PORT="$port" sh -c "cd /root/anomalyd && $command"
+    inside CI=true PORT="$port" sh -c "cd /srv/anomalyd && $command"
 }
 
 if [ "$goal" != run ]; then

@@ -160,7 +160,9 @@ describe("the metrics", function()
     local imds <close> = scripted.start({ says("token"), says("role"), says(json.encode({
       Code = "Success", AccessKeyId = "AKID", SecretAccessKey = "secret", Token = "t",
       Expiration = expires })) })
-    local s3 <close> = scripted.start({ scripted.error(503, "SlowDown"), scripted.answer(200,
+    -- The baseline is asked for first, twice, then lists.
+    local s3 <close> = scripted.start({ scripted.error(503, "SlowDown"),
+      scripted.error(404, "NoSuchKey"), scripted.answer(200,
       { { "Content-Type", "application/xml" } },
       "<ListBucketResult><Name>bk</Name><IsTruncated>false</IsTruncated></ListBucketResult>") })
     s = daemon.start({ bucket = "bk", env = "AWS_REGION=eu-west-3 AWS_ENDPOINT_URL=" .. s3.url

@@ -79,7 +79,9 @@ describe("notices to the service manager", function()
     local empty = scripted.answer(200, { { "Content-Type", "application/xml" } },
       "<ListBucketResult><Name>bk</Name><IsTruncated>false</IsTruncated></ListBucketResult>")
     local down = scripted.error(503, "SlowDown")
-    local server <close> = scripted.start({ down, down, empty })
+    -- The baseline is asked for first.
+    local none = scripted.error(404, "NoSuchKey")
+    local server <close> = scripted.start({ down, down, none, empty })
     local ear = listen()
     s = daemon.start({ bucket = "bk", env = ear.env .. " AWS_ENDPOINT_URL=" .. server.url
       .. " AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_REGION=us-east-1 AWS_MAX_ATTEMPTS=1" })

@@ -248,7 +248,7 @@ describe("anomalyd serve --tls-cert", function()
 
   --- The common name of the certificate that new connections get.
   local function served()
-    return s_client(s.port):match("subject=CN = (%S+)")
+    return s_client(s.port):match("subject=CN ?= ?(%S+)")
   end
 
   before_each(function() install(made) end)
