@@ -110,8 +110,9 @@ function maintain.reconcile(given, fail)
   if not built then return end
   if given.dry_run then return report_plan(built, context, fail) end
   local queue = built.require("queue")
-  local queued, message = context.reconcile()
-  if not queued then return fail(1, tostring(message)) end
+  local queued, rest = context.reconcile()
+  if not queued then return fail(1, tostring(rest)) end
+  if rest then queued = queued + rest() end
   local state = context.queue_state
   while not queue.idle(state) do state.changed:wait(1) end
   for _, item in ipairs(queue.list(state, nil, queued)) do

@@ -24,6 +24,9 @@ end
 
 function queue.length(state) return state.last - state.first + 1 end
 
+--- Is half of the room taken? Then what need not be queued now leaves the rest to events.
+function queue.crowded(state) return 2 * queue.length(state) >= state.limit end
+
 --- Nothing waits, runs or is to be tried again.
 function queue.idle(state) return next(state.by_key) == nil end
 

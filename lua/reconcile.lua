@@ -9,6 +9,7 @@ local gently = require("gently")
 local history = require("history")
 local keys = require("keys")
 local ledger = require("ledger")
+local queue = require("queue")
 local step = require("baseline_step")
 local task = require("task")
 local together = require("together")
@@ -128,26 +129,45 @@ local function remove_stale_failures(context)
   end
 end
 
-local function queue_all(open, context)
+--- Queue open[first..] as far as there is room.
+-- @return how many were queued, and the number of the first one that was not, or nil
+local function queue_some(open, first, context)
   local queued = 0
-  for i, object in ipairs(open) do
+  for i = first, #open do
+    local object = open[i]
     if i % FEW == 0 then task.sleep(0) end
     -- An event may have brought it to its end since the list was made.
     if context.is_complete(object.key) and is_open(context.history_state, object) then
-      local taken, reason = context.accept({ key = object.key, etag = object.etag,
-        size = object.size, source = "reconcile" })
-      if not taken then
-        context.log("info", "reconcile stopped early", { reason = reason })
-        break
-      end
+      if queue.crowded(context.queue_state) then return queued, i end
+      local taken = context.accept({ key = object.key, etag = object.etag, size = object.size,
+        source = "reconcile" })
+      if not taken then return queued, i end
       if taken == "queued" then queued = queued + 1 end
     end
   end
   return queued
 end
 
+--- Queue open[first..] as room comes, until all are queued or the service is stopping. Waits.
+-- @return how many were queued
+local function queue_rest(open, first, context)
+  local state, queued = context.queue_state, 0
+  while first and not state.draining do
+    if queue.crowded(state) then
+      state.changed:wait(1)
+    else
+      local more
+      more, first = queue_some(open, first, context)
+      queued = queued + more
+    end
+  end
+  return queued
+end
+
 --- Look, and queue what is open.
--- @return how many were queued; or nil, message, code
+-- @return how many were queued, and where there are more than the queue should hold, a function
+--   that queues the others as room comes, waits for that, and returns how many; or nil, message,
+--   code
 function reconcile.run(context)
   -- The baseline is read first: then the index says of every batch that it counted before.
   local known, why, why_code = step.load(context.baseline_state, context)
@@ -158,10 +178,10 @@ function reconcile.run(context)
   local open
   open, message, code = reconcile.plan(context)
   if not open then return nil, message, code end
-  local queued = queue_all(open, context)
+  local queued, left = queue_some(open, 1, context)
   settle_ledger(open, context)
   remove_stale_failures(context)
-  return queued
+  return queued, left and function() return queue_rest(open, left, context) end
 end
 
 return reconcile

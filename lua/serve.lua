@@ -68,8 +68,7 @@ local function watch_bucket(handle)
   shared.bucket_watch = watcher
 end
 
---- Look whether the bucket is there, and for missed batches. @return how many were queued; or nil,
--- message
+--- Look whether the bucket is there, and for missed batches. @return as reconcile.run
 local function look()
   local bucket = shared.handle.bucket
   if bucket.writable then
@@ -79,21 +78,35 @@ local function look()
   return shared.context.reconcile()
 end
 
+--- Queue what a look found beyond what the queue should hold, while further looks go on: a full
+-- ledger waits for one.
+local function follow_up(rest)
+  if shared.following then return end
+  shared.following = true
+  host.log("info", "there are more than the queue should hold; they follow as it empties")
+  task.spawn(function()
+    local _ <close> = setmetatable({}, { __close = function() shared.following = nil end })
+    host.log("info", "all that was found is queued", { queued = rest() })
+  end)
+end
+
 --- Look for missed batches at start and then now and then; tell when the bucket is away.
 local function keep_reconciled(options)
   shared.look_now = task.signal()
   local pause = 0.5
   while not shared.draining do
-    local queued, message = look()
+    local queued, rest = look()
     if queued then
       if queued > 0 then host.log("info", "reconcile found batches", { queued = queued }) end
       shared.bucket_error = nil
       pause = 0.5
       supervisor.ready(shared)
+      if rest then follow_up(rest) end
       shared.look_now:wait(options.reconcile_seconds)
     else
-      shared.bucket_error = tostring(message)
-      host.log("error", "the bucket cannot be read; trying again", { reason = message,
+      local reason = tostring(rest)
+      shared.bucket_error = reason
+      host.log("error", "the bucket cannot be read; trying again", { reason = reason,
         seconds = pause })
       supervisor.tell(shared)
       task.sleep(pause)

@@ -51,6 +51,23 @@ describe("the commands that look after a bucket", function()
     assert.truthy(out:find("0 to be scored, 5 scored, 1 failed", 1, true), out)
   end)
 
+  it("inputs beyond the limit of the queue are scored as well", function()
+    local inputs = batches(60)
+    dir, bucket = bucket_with(inputs)
+    -- No second look would come in time.
+    s = daemon.start({ bucket = bucket, args = "--queue-limit 8 --reconcile-seconds 80000" })
+    s:wait_for(function() return select(2, s:get("/anomalies/summary")).files_processed == 60 end,
+      "all batches")
+    s:remove()
+    s = nil
+    outcome.check(buckets.directory(bucket), inputs)
+    os.execute(("rm -rf %s/processed %s/state"):format(bucket, bucket))
+    local code, out = daemon.run("reconcile --bucket " .. bucket)
+    assert.equal(0, code)
+    assert.truthy(out:find("60 found, 60 scored, 0 scored by others, 0 failed", 1, true), out)
+    outcome.check(buckets.directory(bucket), inputs)
+  end)
+
   it("redrive scores a batch that failed once it can be, beside a service", function()
     s = daemon.start()
     local narrow = "t,strange\n1,x\n2,y\n3,z\n"
