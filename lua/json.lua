@@ -138,12 +138,15 @@ local function string_wrong(text, start, offset, reason)
 end
 
 -- Say why the scan refused the text; see l_json_reader.c.
-local function refuse(text, max_depth, kind, at, place, reason)
+local function refuse(text, max_depth, max_values, kind, at, place, reason)
   if kind == "unexpected" then unexpected(text, at) end
   if kind == "string" then string_wrong(text, at, place - 1, reason) end
   if kind == "range" then wrong(text, at - 1, "Number out of the range of a double at") end
   if kind == "deep" then
     wrong(text, at - 1, "Nested deeper than " .. max_depth .. " at", "JsonTooDeep")
+  end
+  if kind == "many" then
+    wrong(text, at - 1, "More than " .. max_values .. " names and values at", "JsonTooLarge")
   end
   error("not enough memory")
 end
@@ -160,14 +163,14 @@ local function undress(lists)
   end
 end
 
-local function decode(text, max_bytes, max_depth)
+local function decode(text, max_bytes, max_depth, max_values)
   if #text > max_bytes then
     wrong("", 0, "The text is longer than " .. max_bytes .. " bytes", "JsonTooLarge")
   end
   local _, bad = utf8.len(text)
   if bad then wrong(text, bad - 1, "Not UTF-8 at", "JsonEncoding") end
-  local marked, names, escaped, place, reason = reader.scan(text, max_depth)
-  if not marked then refuse(text, max_depth, names, escaped, place, reason) end
+  local marked, names, escaped, place, reason = reader.scan(text, max_depth, max_values)
+  if not marked then refuse(text, max_depth, max_values, names, escaped, place, reason) end
   local ok, value = pcall(decoder.decode, marked)
   if not ok then
     -- Once more without the marks, for the place as it is in the text.
@@ -183,16 +186,18 @@ end
 -- Whole numbers written without fraction or exponent come as integers up to 2^53, all others as
 -- doubles; null as json.null; arrays stay arrays and names keep their order when the value is
 -- written again; of a name given twice the last value holds. `options.max_bytes` (default 256 MiB)
--- and `options.max_depth` (default and most: 100) bound what is taken. Codes: JsonInvalid,
--- JsonTooDeep, JsonTooLarge, JsonEncoding (not UTF-8). `place` has the message's parts: reason,
--- line and column from 1, and offset, the number of characters before the place; reasons and
--- places are those of Python's json module.
+-- and `options.max_depth` (default and most: 100) bound what is taken, and `options.max_values`
+-- (default: none) the number of names and values, which is what reading takes its time for.
+-- Codes: JsonInvalid, JsonTooDeep, JsonTooLarge, JsonEncoding (not UTF-8). `place` has the
+-- message's parts: reason, line and column from 1, and offset, the number of characters before the
+-- place; reasons and places are those of Python's json module.
 function json.decode(text, options)
   if type(text) ~= "string" then
     error("json.decode: a text, not a " .. type(text), 2)
   end
   local max_depth = math.min(options and options.max_depth or MAX_DEPTH, MAX_DEPTH)
-  local ok, value = pcall(decode, text, options and options.max_bytes or MAX_BYTES, max_depth)
+  local ok, value = pcall(decode, text, options and options.max_bytes or MAX_BYTES, max_depth,
+    options and options.max_values)
   if ok then return value end
   -- Not about the text: memory or the task's time is used up, which its sender must not be blamed
   -- for.

@@ -280,6 +280,12 @@ describe("json.decode", function()
     assert.equal("JsonTooDeep", select(3, json.decode(("["):rep(101) .. ("]"):rep(101))))
     assert.equal("JsonTooDeep", select(3, json.decode(('{"a":'):rep(100000))))
     assert.equal("JsonTooDeep", select(3, json.decode("[[1]]", { max_depth = 1 })))
+    -- Six names and values: the object, two names, the array, 1, true.
+    local many = '{"a": [1], "b": true}'
+    assert.is_table(json.decode(many, { max_values = 6 }))
+    assert.equal("JsonTooLarge", select(3, json.decode(many, { max_values = 5 })))
+    assert.truthy(select(2, json.decode(many, { max_values = 5 })):find(
+      "More than 5 names and values at (line 1, column 17)", 1, true))
     assert.equal("JsonTooLarge", select(3, json.decode("[1,2]", { max_bytes = 4 })))
   end)
 

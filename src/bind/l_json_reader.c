@@ -1,6 +1,6 @@
 /* l_json_reader: the Lua module `json_reader`: what lua/json.lua does before and after lua-cjson.
  *
- *   json_reader.scan(text, max_depth) -> marked, names, escaped | nil, kind, at, place, reason
+ *   json_reader.scan(text, max_depth [, max_values]) -> marked, names, escaped | nil, kind, at, place, reason
  *   json_reader.restore(value, names, array) -> value
  *
  * scan is core/json_scan: `names` has for each object, by its number, the list of its names as they
@@ -66,7 +66,8 @@ static int refused(lua_State *L, const struct json_scan *s, enum json_scan_resul
                                         [JSON_SCAN_UNEXPECTED] = "unexpected",
                                         [JSON_SCAN_STRING] = "string",
                                         [JSON_SCAN_RANGE] = "range",
-                                        [JSON_SCAN_DEEP] = "deep"};
+                                        [JSON_SCAN_DEEP] = "deep",
+                                        [JSON_SCAN_MANY] = "many"};
 
     lua_pushnil(L);
     lua_pushstring(L, kinds[why]);
@@ -81,12 +82,14 @@ static int l_scan(lua_State *L)
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
     lua_Integer depth = luaL_checkinteger(L, 2);
+    lua_Integer most = luaL_optinteger(L, 3, LUA_MAXINTEGER);
     struct json_scan *s;
     enum json_scan_result result;
 
     luaL_argcheck(L, depth >= 0 && depth <= JSON_SCAN_DEPTH, 2, "max_depth");
+    luaL_argcheck(L, most >= 0, 3, "max_values");
     s = class_box(L, SCAN, sizeof *s, l_gc);
-    result = json_scan(s, text, len, (int)depth);
+    result = json_scan(s, text, len, (int)depth, (size_t)most);
     if (result != JSON_SCAN_DONE) {
         int n = refused(L, s, result);
 

@@ -17,6 +17,7 @@ struct pass {
     size_t at;
     size_t copied; /* what is before it is in s->marked */
     int depth, max_depth;
+    size_t left; /* names and values that may still come */
     size_t open[JSON_SCAN_DEPTH + 1]; /* the object of each level; 0: an array, or an empty one */
 };
 
@@ -238,23 +239,28 @@ static enum json_scan_result take(struct pass *p)
 {
     char c = p->text[p->at];
 
-    if (c == '"')
-        return take_string(p);
-    if (c == '{' || c == '[')
-        return take_open(p);
     if (c == '}' || c == ']') {
         p->depth -= p->depth > 0;
         p->at++;
         return JSON_SCAN_DONE;
     }
+    if (p->left == 0)
+        return wrong(p, p->at, JSON_SCAN_MANY);
+    p->left--;
+    if (c == '"')
+        return take_string(p);
+    if (c == '{' || c == '[')
+        return take_open(p);
     if (c == '-' || is_digit(c))
         return take_number(p);
     return take_word(p);
 }
 
-enum json_scan_result json_scan(struct json_scan *s, const char *text, size_t len, int max_depth)
+enum json_scan_result json_scan(struct json_scan *s, const char *text, size_t len, int max_depth,
+                                size_t max_values)
 {
-    struct pass p = {.s = s, .text = text, .len = len, .max_depth = max_depth};
+    struct pass p = {
+        .s = s, .text = text, .len = len, .max_depth = max_depth, .left = max_values};
     enum json_scan_result result = JSON_SCAN_DONE;
 
     memset(s, 0, sizeof *s);

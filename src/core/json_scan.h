@@ -27,7 +27,8 @@ enum json_scan_result {
     JSON_SCAN_UNEXPECTED, /* at `at` begins no JSON word */
     JSON_SCAN_STRING,     /* the string that begins at `at` is wrong at `place`: `reason` */
     JSON_SCAN_RANGE,      /* the number at `at` is beyond the range of a double */
-    JSON_SCAN_DEEP        /* the bracket at `at` is one level too many */
+    JSON_SCAN_DEEP,       /* the bracket at `at` is one level too many */
+    JSON_SCAN_MANY        /* the word at `at` is one too many */
 };
 
 /* A name of an object, in the order of the text. */
@@ -45,9 +46,10 @@ struct json_scan {
     const char *reason;
 };
 
-/* Scan text[0..len-1] for at most max_depth (<= JSON_SCAN_DEPTH) levels. The result's fields are to
- * be released with json_scan_fini in any case. */
-enum json_scan_result json_scan(struct json_scan *s, const char *text, size_t len, int max_depth);
+/* Scan text[0..len-1] for at most max_depth (<= JSON_SCAN_DEPTH) levels and max_values names and
+ * values. The result's fields are to be released with json_scan_fini in any case. */
+enum json_scan_result json_scan(struct json_scan *s, const char *text, size_t len, int max_depth,
+                                size_t max_values);
 
 void json_scan_fini(struct json_scan *s);
 
