@@ -94,10 +94,12 @@ local function launch(self)
     self.log_path, self.dir, self.dir, self.dir, self.dir)))
   self.port = self:wait_for(function()
     if not self:alive() then error("the service ended at once:\n" .. self:log(), 3) end
-    local port
-    for found in self:log():gmatch("on https?://%S-:(%d+) %(") do port = found end
-    self.starts = select(2, self:log():gsub("on https?://%S-:%d+ %(", ""))
-    return self.starts > self.started and tonumber(port)
+    local port, starts = nil, 0
+    for found in self:log():gmatch("on https?://%S-:(%d+) %(") do
+      port, starts = found, starts + 1
+    end
+    self.starts = starts
+    return starts > self.started and tonumber(port)
   end, "the line that names the port")
   self.started = self.starts
 end
