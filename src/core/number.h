@@ -6,9 +6,10 @@
  * Pure functions; nothing allocates; any thread may call them.
  *
  * Sources: D. Lemire, "Number parsing at a gigabyte per second" (2021); N. Mushtak and D. Lemire,
- * "Fast number parsing without fallback" (2022); R. Giulietti, "The Schubfach way to render
- * doubles" (2020). Own code, because no library of the distribution has a C interface to either:
- * libdouble-conversion is C++ and slower, fast_float is C++ and not packaged for this release.
+ * "Fast number parsing without fallback" (2022); J. Jeon, "Dragonbox: A New Floating-Point
+ * Binary-to-Decimal Conversion Algorithm" (2020). Own code, because no library of the distribution
+ * has a C interface to either: libdouble-conversion is C++ and slower, fast_float is C++ and not
+ * packaged for this release.
  */
 #ifndef CORE_NUMBER_H
 #define CORE_NUMBER_H

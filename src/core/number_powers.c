@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* 5^325 has 755 bits; 2^1023 / 5^343 still has 226. */
+/* 5^326 has 757 bits; 2^1023 / 5^343 still has 226. */
 enum { LIMBS = 32, BITS = LIMBS * 32 };
 
 struct power number_powers[POWERS_MAX - POWERS_MIN + 1];

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { POWERS_MIN = -343, POWERS_MAX = 325, POWERS_EXACT = 55 };
+enum { POWERS_MIN = -343, POWERS_MAX = 326, POWERS_EXACT = 55 };
 
 struct power {
     uint64_t high;

@@ -31,44 +31,18 @@ static int floor_log2_pow10(int e)
     return (e * 1741647) >> 19;
 }
 
-/* A number of 192 bits. */
-struct wide {
-    uint128 high;
-    uint64_t low;
-};
+/* ---- the shortest decimal: Dragonbox ----
+ *
+ * See number.h for the source, whose names these are. A double is two_fc / 2 * 2^e, its neighbours' midpoints are one unit of two_fc
+ * away. Scaled by a power of ten (phi) so that the interval between them is 100 to 999 wide, it is
+ * z at its upper end and delta wide: a multiple of 1000 in it is shorter than all else, and a
+ * multiple of 100 is always there.
+ */
 
-static struct wide times(struct power g, uint64_t c)
-{
-    uint128 low = (uint128)g.low * c;
+enum { KAPPA = 2, SMALL = 100, BIG = 1000 };
 
-    return (struct wide){(uint128)g.high * c + (uint64_t)(low >> 64), (uint64_t)low};
-}
-
-/* g * 2^n, 0 < n < 64. */
-static struct wide shifted(struct power g, int n)
-{
-    uint128 top = g.high >> (64 - n); /* not g.high << n: that would provide for n of 64 and more */
-
-    return (struct wide){top << 64 | g.high << n | g.low >> (64 - n), g.low << n};
-}
-
-static uint128 high_of_sum(struct wide a, struct wide b)
-{
-    return a.high + b.high + (a.low + b.low < a.low);
-}
-
-static uint128 high_of_difference(struct wide a, struct wide b)
-{
-    return a.high - b.high - (a.low < b.low);
-}
-
-/* The upper 64 of 192 bits, with the lowest bit set when any lower one is. */
-static uint64_t odd_when_cut(uint128 high)
-{
-    return (uint64_t)(high >> 64) | ((uint64_t)high > 1);
-}
-
-static struct power power_above(int e)
+/* 10^e to 128 bits, rounded up. */
+static struct power phi_of(int e)
 {
     struct power g = number_powers[e - POWERS_MIN];
 
@@ -77,32 +51,87 @@ static struct power power_above(int e)
     return g;
 }
 
-/* The shortest decimal in the interval of c * 2^q, the nearest one where there are several: the
- * algorithm of Giulietti. */
-__attribute__((always_inline)) static inline struct decimal schubfach(uint64_t c, int q,
-                                                                      bool lower_closer)
+/* The upper 128 of the 192 bits of u * phi. */
+static uint128 times_upper(uint64_t u, struct power phi)
 {
-    uint64_t odd = c & 1; /* an odd mantissa's interval is open */
-    int k = lower_closer ? floor_log10_pow2_low(q) : floor_log10_pow2(q);
-    int h = q + floor_log2_pow10(-k) + 1;
-    struct power g = power_above(-k);
-    /* The ends of the interval are half the distance of two doubles away: 2 where c is 4 * c. */
-    struct wide exact = times(g, (4 * c) << h);
-    uint64_t lower =
-        odd_when_cut(high_of_difference(exact, shifted(g, h + 1 - lower_closer))) + odd;
-    uint64_t value = odd_when_cut(exact.high);
-    uint64_t upper = odd_when_cut(high_of_sum(exact, shifted(g, h + 1))) - odd;
-    uint64_t s = value / 4;
-    uint64_t tens = s / 10;
-    /* Is there one number with a digit less in the interval, one with all digits, or two? */
-    bool tens_above = 40 * tens + 40 <= upper;
-    bool short_one = s >= 10 && (lower <= 40 * tens) != tens_above;
-    bool below = lower <= 4 * s;
-    bool above = 4 * s + 4 <= upper;
-    bool nearer = value + (s & 1) > 4 * s + 2; /* the one above; even at a tie */
-    uint64_t ones = s + (below != above ? above : nearer);
+    return (uint128)u * phi.high + (uint64_t)((uint128)u * phi.low >> 64);
+}
 
-    return (struct decimal){short_one ? 10 * (tens + tens_above) : ones, k};
+/* Of two_f * phi * 2^beta / 2^128: is the whole part odd, and is it all there is? */
+static bool is_odd(uint64_t two_f, struct power phi, int beta, bool *is_whole)
+{
+    uint128 low = (uint128)two_f * phi.low;
+    uint64_t high = two_f * phi.high + (uint64_t)(low >> 64);
+
+    *is_whole = (high << beta | (uint64_t)low >> (64 - beta)) == 0;
+    return (high >> (64 - beta) & 1) != 0;
+}
+
+/* The double is as good as in the middle of `ones` and the one below it: which of them is nearer is
+ * told by its fraction. */
+static uint64_t nearer(uint64_t ones, uint32_t dist, uint64_t two_fc, struct power phi, int beta)
+{
+    bool approx_odd = ((dist ^ (SMALL / 2)) & 1) != 0, is_whole;
+
+    if (is_odd(two_fc, phi, beta, &is_whole) != approx_odd)
+        return ones - 1;
+    return ones - (is_whole && (ones & 1) != 0);
+}
+
+/* Of the mantissa f, not a power of two, times 2^e. */
+static struct decimal shortest(uint64_t f, int e)
+{
+    bool even = (f & 1) == 0; /* then the midpoints read back as the double */
+    int k = floor_log10_pow2(e) - KAPPA;
+    int beta = e + floor_log2_pow10(-k);
+    struct power phi = phi_of(-k);
+    uint32_t delta = (uint32_t)(phi.high >> (63 - beta));
+    uint128 z = times_upper((2 * f | 1) << beta, phi);
+    uint64_t tens = (uint64_t)(z >> 64) / BIG;
+    uint32_t r = (uint32_t)((uint64_t)(z >> 64) - BIG * tens);
+    bool is_short = r < delta, is_whole;
+    uint32_t dist;
+    uint64_t ones;
+
+    if (r == delta) {
+        bool odd = is_odd(2 * f - 1, phi, beta, &is_whole);
+
+        is_short = odd || (is_whole && even);
+    } else if (r == 0 && (uint64_t)z == 0 && !even) {
+        /* The upper end itself, which is not in the interval. */
+        is_short = false;
+        tens--;
+        r = BIG;
+    }
+    /* With a digit more, the one nearest to the middle of the interval. Computed in any case: a
+     * wrong guess of the processor would cost more. */
+    dist = r - delta / 2 + SMALL / 2;
+    ones = 10 * tens + dist / SMALL;
+    if (dist % SMALL == 0 && !is_short)
+        ones = nearer(ones, dist, 2 * f, phi, beta);
+    return (struct decimal){is_short ? 10 * tens : ones, k + KAPPA};
+}
+
+/* Of 2^(MANTISSA + e), below which the doubles are twice as dense; it has an even mantissa. */
+static struct decimal shortest_of_power(int e)
+{
+    int k = floor_log10_pow2_low(e);
+    int beta = e + floor_log2_pow10(-k);
+    uint64_t phi = phi_of(-k).high;
+    int shift = 64 - MANTISSA - 1 - beta;
+    uint64_t lower = (phi - (phi >> (MANTISSA + 2))) >> shift;
+    uint64_t upper = (phi + (phi >> (MANTISSA + 1))) >> shift;
+    uint64_t ones;
+
+    lower += e < 2 || e > 3; /* elsewhere the lower end is no whole number */
+    if (upper / 10 * 10 >= lower)
+        return (struct decimal){upper / 10 * 10, k};
+    ones = ((phi >> (shift - 1)) + 1) / 2;
+    if (e == -77)
+        ones -= ones & 1; /* a tie */
+    else
+        ones += ones < lower;
+    return (struct decimal){ones, k};
 }
 
 static const uint64_t powers[] = {
@@ -275,7 +304,7 @@ static char *put_normal(char *out, struct decimal v)
 static char *put_rare(char *out, uint64_t mantissa, int exponent)
 {
     if (exponent == 0 && mantissa != 0)
-        return put_decimal(out, schubfach(mantissa, 1 - BIAS, false));
+        return put_decimal(out, shortest(mantissa, 1 - BIAS));
     memcpy(out, exponent == 0 ? "0.0" : mantissa != 0 ? "nan" : "inf", 3);
     return out + 3;
 }
@@ -295,9 +324,10 @@ size_t number_shortest(double x, char *out)
     if (exponent == 0 || exponent == 0x7FF)
         end = put_rare(x == x ? end : out, mantissa, exponent);
     else if (mantissa != 0)
-        end = put_normal(end, schubfach(mantissa | hidden, exponent - BIAS, false));
+        end = put_normal(end, shortest(mantissa | hidden, exponent - BIAS));
     else
-        end = put_normal(end, schubfach(hidden, exponent - BIAS, exponent > 1));
+        end = put_normal(end, exponent > 1 ? shortest_of_power(exponent - BIAS)
+                                           : shortest(hidden, exponent - BIAS));
     return (size_t)(end - out);
 }
 
