@@ -33,10 +33,10 @@ static int floor_log2_pow10(int e)
 
 /* ---- the shortest decimal: Dragonbox ----
  *
- * See number.h for the source, whose names these are. A double is two_fc / 2 * 2^e, its neighbours' midpoints are one unit of two_fc
- * away. Scaled by a power of ten (phi) so that the interval between them is 100 to 999 wide, it is
- * z at its upper end and delta wide: a multiple of 1000 in it is shorter than all else, and a
- * multiple of 100 is always there.
+ * See number.h for the source, whose names these are. A double is two_fc / 2 * 2^e, its
+ * neighbours' midpoints are one unit of two_fc away. Scaled by a power of ten (phi) so that the
+ * interval between them is 100 to 999 wide, it is z at its upper end and delta wide: a multiple of
+ * 1000 in it is shorter than all else, and a multiple of 100 is always there.
  */
 
 enum { KAPPA = 2, SMALL = 100, BIG = 1000 };
