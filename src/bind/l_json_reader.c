@@ -62,12 +62,10 @@ static void push_names(lua_State *L, const struct json_scan *s, const char *text
 
 static int refused(lua_State *L, const struct json_scan *s, enum json_scan_result why)
 {
-    static const char *const kinds[] = {[JSON_SCAN_MEMORY] = "memory",
-                                        [JSON_SCAN_UNEXPECTED] = "unexpected",
-                                        [JSON_SCAN_STRING] = "string",
-                                        [JSON_SCAN_RANGE] = "range",
-                                        [JSON_SCAN_DEEP] = "deep",
-                                        [JSON_SCAN_MANY] = "many"};
+    static const char *const kinds[] = {
+        [JSON_SCAN_MEMORY] = "memory", [JSON_SCAN_UNEXPECTED] = "unexpected",
+        [JSON_SCAN_STRING] = "string", [JSON_SCAN_RANGE] = "range",
+        [JSON_SCAN_DEEP] = "deep",     [JSON_SCAN_MANY] = "many"};
 
     lua_pushnil(L);
     lua_pushstring(L, kinds[why]);

@@ -17,7 +17,7 @@ struct pass {
     size_t at;
     size_t copied; /* what is before it is in s->marked */
     int depth, max_depth;
-    size_t left; /* names and values that may still come */
+    size_t left;                      /* names and values that may still come */
     size_t open[JSON_SCAN_DEPTH + 1]; /* the object of each level; 0: an array, or an empty one */
 };
 
@@ -259,8 +259,7 @@ static enum json_scan_result take(struct pass *p)
 enum json_scan_result json_scan(struct json_scan *s, const char *text, size_t len, int max_depth,
                                 size_t max_values)
 {
-    struct pass p = {
-        .s = s, .text = text, .len = len, .max_depth = max_depth, .left = max_values};
+    struct pass p = {.s = s, .text = text, .len = len, .max_depth = max_depth, .left = max_values};
     enum json_scan_result result = JSON_SCAN_DONE;
 
     memset(s, 0, sizeof *s);
