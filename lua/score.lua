@@ -91,6 +91,11 @@ local function source_key(input)
   return "raw/" .. name .. ".csv"
 end
 
+--- What can be done about a failure of this kind, if anything.
+local function remedy(code)
+  return code == "TooLarge" and " (the limits are options: anomalyd score --help)" or ""
+end
+
 --- Parse, forest, baseline, flags. @return what is to be written; or nil, message
 local function work(built, context, given, input, bar)
   local batch, learning = built.require("batch"), built.require("learning")
@@ -100,10 +105,10 @@ local function work(built, context, given, input, bar)
   local before, message = load_baseline(built, given.baseline)
   if not before then return nil, message end
   bar.say("parsing")
-  local self, why, _, line = batch.open(input, policy, before.order,
+  local self, why, code, line = batch.open(input, policy, before.order,
     options.file_limits(given))
   if not self then
-    return nil, ("%s%s: %s"):format(given.input, line and ":" .. line or "", why)
+    return nil, ("%s%s: %s%s"):format(given.input, line and ":" .. line or "", why, remedy(code))
   end
   bar.say("growing and walking the forest")
   batch.forest(self, policy)
@@ -142,8 +147,8 @@ function score.run(given, fail)
   local built, context = scripts_dir.build(1, scripts, shared)
   if not built then return fail(1, "the scripts cannot be loaded: " .. context) end
   given.max_bytes = given.max_bytes or memory.largest_file()
-  local input, why = read(given.input, given.max_bytes)
-  if not input then return fail(1, why) end
+  local input, why, code = read(given.input, given.max_bytes)
+  if not input then return fail(1, why .. remedy(code)) end
   local bar = progress(#input)
   local result, problem = work(built, context, given, input, bar)
   bar.clear()
