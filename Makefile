@@ -313,7 +313,7 @@ warnings-clang:
 model: | bootstrap ## search the model of the protocol with spin, and find its planted defects
 	$(Q)CC='$(CC)' spec/model/check.sh $(BUILD)
 short-fuzz:
-	$(Q)$(MAKE) FUZZ_SECONDS=5 fuzz
+	$(Q)$(MAKE) WERROR=1 FUZZ_SECONDS=5 fuzz
 
 fresh: ## prove it on an empty Debian: DIST=bookworm|trixie, GOAL=test|run|ci (as root)
 	$(Q)scripts/check/fresh.sh '$(or $(DIST),bookworm)' '$(or $(GOAL),test)'

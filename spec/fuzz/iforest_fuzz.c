@@ -59,11 +59,22 @@ static void differ(void)
     abort();
 }
 
-/* One frame, fitted and scored in one go by a path; scores, decisions and labels side by side. */
+/* Scores, decisions and labels of a frame, one behind the other. */
+static size_t room_of(const struct shape *s)
+{
+    return s->rows * (2 * sizeof(double) + 1);
+}
+
+static signed char *labels_of(const struct shape *s, double *out)
+{
+    return (signed char *)(out + 2 * s->rows);
+}
+
+/* One frame, fitted and scored in one go by a path. */
 static double run(const struct shape *s, const double *const *cells, enum iforest_path path,
                   double *out)
 {
-    struct iforest_result result = {out, out + s->rows, out + 2 * s->rows, 0};
+    struct iforest_result result = {out, out + s->rows, labels_of(s, out), 0};
     struct iforest_options options = s->options;
     struct fail fail;
 
@@ -95,8 +106,8 @@ static void run_apart(const struct shape *s, const double *const *cells, enum if
 
 static void check(const struct shape *s, const double *const *cells)
 {
-    double *wanted = malloc(3 * s->rows * sizeof *wanted + 1);
-    double *found = malloc(3 * s->rows * sizeof *found + 1);
+    double *wanted = malloc(room_of(s) + 1);
+    double *found = malloc(room_of(s) + 1);
     double offset;
 
     if (wanted == NULL || found == NULL)
@@ -104,13 +115,12 @@ static void check(const struct shape *s, const double *const *cells)
     offset = run(s, cells, IFOREST_PLAIN, wanted);
     for (size_t r = 0; r < s->rows; r++)
         if (!(wanted[r] >= -1 && wanted[r] < 0) ||
-            (wanted[2 * s->rows + r] < 0) != (wanted[s->rows + r] < 0))
+            (labels_of(s, wanted)[r] < 0) != (wanted[s->rows + r] < 0))
             differ();
     for (enum iforest_path path = IFOREST_PORTABLE; path < IFOREST_PLAIN; path++) {
         if (!iforest_path_usable(path))
             continue;
-        if (run(s, cells, path, found) != offset ||
-            memcmp(found, wanted, 3 * s->rows * sizeof *found) != 0)
+        if (run(s, cells, path, found) != offset || memcmp(found, wanted, room_of(s)) != 0)
             differ();
         run_apart(s, cells, path, offset, wanted, found);
     }
