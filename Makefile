@@ -75,8 +75,8 @@ NEEDS_package-check := run deb
 NEEDS_systemd-check := run deb
 GROUPS := $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
-.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install deb package-check systemd-check clean help \
-        spec-programs bootstrap fresh FORCE
+.PHONY: all so run produce test check layers lint fmt asan fuzz fuzzers bench install deb \
+        package-check systemd-check clean help spec-programs bootstrap fresh FORCE
 all: so $(PROGRAM) ## build build/anomalyd and the Lua modules in build/lua/ (the default)
 	@:
 
@@ -131,7 +131,8 @@ $(BUILD)/lua/%.so: $(BUILD)/obj/src/bind/l_%.o $(BUILD)/libbind.a $(BUILD)/libco
 	    $(shell pkg-config --libs libcurl libcrypto expat) -lm
 
 # The Lua files, compiled: see src/bind/compiled.h.
-$(BUILD)/gen/library.bin: src/bind/compiled.lua $(sort $(wildcard lua/*.lua scripts/*.lua)) | $(BUILD)/flags
+$(BUILD)/gen/library.bin: src/bind/compiled.lua $(sort $(wildcard lua/*.lua scripts/*.lua)) \
+                          | $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,LUAC,$@)
 	$(Q)md5sum $(filter-out $<,$^) | $(LUA) $< $@

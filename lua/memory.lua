@@ -38,6 +38,12 @@ function memory.largest_file()
   return math.min(MOST_FILE, memory.total() // NEED)
 end
 
+--- csv.parse's limits from the options that were given.
+function memory.file_limits(given)
+  return { max_bytes = given.max_bytes or memory.largest_file(), max_rows = given.max_rows,
+    max_columns = given.max_columns, max_row_bytes = given.max_row_bytes }
+end
+
 --- How many bytes the files of the batches under way may have together: half of the memory is
 -- theirs.
 function memory.files_at_once() return memory.total() // 2 // NEED end

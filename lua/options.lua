@@ -159,12 +159,6 @@ local order = { "serve", "repl", "score", "redrive", "reconcile", "rebuild", "ch
   "subscribe" }
 local PREFIX = "ANOMALYD_"
 
---- csv.parse's limits from what was given, as far as it was.
-function options.file_limits(given)
-  return { max_bytes = given.max_bytes, max_rows = given.max_rows,
-    max_columns = given.max_columns, max_row_bytes = given.max_row_bytes }
-end
-
 local function env_name(name, option)
   if option.env == false then return nil end
   return PREFIX .. name:upper():gsub("%-", "_")

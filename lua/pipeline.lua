@@ -326,7 +326,7 @@ function pipeline.process(item, context)
     item.etag = item.hint
     return known_already(context)
   end
-  local raw, message, code = context.store:get(item.key, { limit = context.max_bytes })
+  local raw, message, code = context.store:get(item.key, { limit = context.limits.max_bytes })
   if not raw then
     if code == "NoSuchKey" then
       context.log("info", "batch gone before it was read", { key = item.key,

@@ -40,7 +40,7 @@ end
 -- @return object, mark or nil when it is not counted; or nil, message, code
 local function take_in(object, input, result, wanted, context)
   if wanted and input.etag and not wanted[ledger.mark(input.key, input.etag)] then return object end
-  local found, message, code = context.store:get(input.key, { limit = context.max_bytes })
+  local found, message, code = context.store:get(input.key, { limit = context.limits.max_bytes })
   if not found then
     if code == "NoSuchKey" or code == "TooLarge" then return object end
     return nil, message, code

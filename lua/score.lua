@@ -3,7 +3,6 @@ local csv = require("csv")
 local digest = require("digest")
 local host = require("host")
 local memory = require("memory")
-local options = require("options")
 local scripts_dir = require("scripts_dir")
 local task = require("task")
 
@@ -97,7 +96,7 @@ local function remedy(code)
 end
 
 --- Parse, forest, baseline, flags. @return what is to be written; or nil, message
-local function work(built, context, given, input, bar)
+local function work(built, context, given, input, limits, bar)
   local batch, learning = built.require("batch"), built.require("learning")
   local baseline, keys = built.require("baseline"), built.require("keys")
   local began = host.now()
@@ -105,8 +104,7 @@ local function work(built, context, given, input, bar)
   local before, message = load_baseline(built, given.baseline)
   if not before then return nil, message end
   bar.say("parsing")
-  local self, why, code, line = batch.open(input, policy, before.order,
-    options.file_limits(given))
+  local self, why, code, line = batch.open(input, policy, before.order, limits)
   if not self then
     return nil, ("%s%s: %s%s"):format(given.input, line and ":" .. line or "", why, remedy(code))
   end
@@ -146,11 +144,11 @@ function score.run(given, fail)
   local shared = { options = given }
   local built, context = scripts_dir.build(1, scripts, shared)
   if not built then return fail(1, "the scripts cannot be loaded: " .. context) end
-  given.max_bytes = given.max_bytes or memory.largest_file()
-  local input, why, code = read(given.input, given.max_bytes)
+  local limits = memory.file_limits(given)
+  local input, why, code = read(given.input, limits.max_bytes)
   if not input then return fail(1, why .. remedy(code)) end
   local bar = progress(#input)
-  local result, problem = work(built, context, given, input, bar)
+  local result, problem = work(built, context, given, input, limits, bar)
   bar.clear()
   if not result then return fail(1, problem) end
   warn(result.batch)

@@ -245,7 +245,8 @@ else
     report(number, result)
     dirs[number] = dir
   end
-  -- Not between the rounds: a disk that has just freed a thousand files makes new ones slowly.
+  -- Not between the rounds: for five seconds an ext4 without a journal looks past each file that
+  -- was just deleted before it makes a new one.
   shell("rm -rf " .. table.concat(dirs, " "))
   print(("%-10s %9s %10s %14s %12s %9s %8s"):format("original", "4 to 5", "", "33000", "", "1200",
     "600-900"))

@@ -29,7 +29,7 @@ local function get(port, path)
   return text:find("^HTTP/1.1 200 ") ~= nil
 end
 
---- Start the service on a new bucket and wait for /health.
+--- Start the service on the bucket and wait for /health.
 -- @return seconds on the wall, of processor time, port, pid, pipe
 local function start(bucket)
   local began = socket.gettime()

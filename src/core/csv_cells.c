@@ -46,11 +46,6 @@ void csv_cells_unref(struct csv_cells *c)
     free(c);
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static int fill_flags(struct csv_cells *c, const struct column *column)
 {
     double room[BLOCK];

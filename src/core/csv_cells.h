@@ -25,6 +25,11 @@ struct csv_cells {
 #define CSV_MINUS_ZERO (INT32_MIN + 1)
 enum { CSV_NO_FLAG = 2 };
 
+static inline size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Write digits; a number in one of the formats for numbers. */
 char *csv_cells_put_whole(char *out, uint64_t v);
 char *csv_cells_put_number(char *out, double x, enum csv_format format);

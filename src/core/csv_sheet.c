@@ -310,11 +310,6 @@ struct wave {
     int status[MOST_BLOCKS];
 };
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static void format_block(void *ctx, size_t i)
 {
     struct wave *w = ctx;
