@@ -1,9 +1,10 @@
 /* directory_read: get, head, complete, and what stands at a place. See directory.h. */
 #include "core/directory_private.h"
 
+#include "core/lease.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -315,15 +316,12 @@ void directory_object_fini(struct directory_object *object)
 /* ---- complete ---- */
 
 /* Does some process have the file open for writing? 1, 0, or -1 when the system does not tell. A
- * read lease is refused while one has. Should one open it while we hold the lease, the kernel tells
- * us by a signal: one that is ignored unless asked for, since the usual one would end us. */
+ * read lease is refused while one has. */
 static int is_written(int fd)
 {
-    if (fcntl(fd, F_SETSIG, SIGURG) != 0)
-        return -1;
-    if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+    if (lease_take(fd) != 0)
         return errno == EAGAIN ? 1 : -1;
-    fcntl(fd, F_SETLEASE, F_UNLCK);
+    lease_end(fd);
     return 0;
 }
 

@@ -2,10 +2,10 @@
 #include "core/file_text.h"
 
 #include "core/buf.h"
+#include "core/lease.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,25 +17,13 @@ static int too_large(const char *path, size_t most, struct fail *fail)
     return fail_set(fail, "TooLarge", "%s: more than max_bytes = %zu", path, most);
 }
 
-/* May the file be mapped? Then its lease is held until `fd` is closed. */
-static int take_lease(int fd)
-{
-#ifdef F_SETLEASE
-    /* Who wants to write is told of by a signal that means nothing to anybody. */
-    if (fcntl(fd, F_SETSIG, SIGURG) == 0)
-        return fcntl(fd, F_SETLEASE, F_RDLCK);
-#endif
-    (void)fd;
-    return -1;
-}
-
 /* Map the whole of the file that is open as `fd`. 0; or -1: it must be read. */
 static int map_file(struct file_text *text, int fd)
 {
     struct stat st;
     void *bytes;
 
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || take_lease(fd) != 0)
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || lease_take(fd) != 0)
         return -1;
     /* Again: it may have been written before the lease. */
     if (fstat(fd, &st) != 0 || st.st_size <= 0)
